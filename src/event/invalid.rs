@@ -1,0 +1,84 @@
+//! What is wrong with an event or a batch, or with the channel it was published to.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+/// Why an event cannot be published. Nothing happened: no subscriber saw anything of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidEvent {
+    index: Option<usize>,
+    mistake: Mistake,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mistake {
+    Name { name: String, found: &'static str },
+    Id { id: String, why: &'static str },
+    Json(String),
+    Retry(Duration),
+    Frame { size: usize, limit: usize },
+    Batch { what: &'static str, size: usize, limit: usize },
+    BlankChannel,
+    LongChannel { size: usize, limit: usize },
+}
+
+impl InvalidEvent {
+    /// Whether it is only too large: a frame, a batch or a name over a limit.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.mistake, Mistake::Frame { .. } | Mistake::Batch { .. } | Mistake::LongChannel { .. })
+    }
+
+    /// Which event of a batch it is, counted from 0; `None` if it is not one of several.
+    pub fn index(&self) -> Option<usize> {
+        self.index
+    }
+
+    pub(crate) fn at(mut self, index: usize) -> Self {
+        self.index = Some(index);
+        self
+    }
+}
+
+impl From<Mistake> for InvalidEvent {
+    fn from(mistake: Mistake) -> Self {
+        Self { index: None, mistake }
+    }
+}
+
+/// The start of a text that may be long, for a message.
+struct Excerpt<'a>(&'a str);
+
+impl fmt::Display for Excerpt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut chars = self.0.char_indices();
+        match chars.nth(64) {
+            Some((at, _)) => write!(f, "{:?}...", &self.0[..at]),
+            None => write!(f, "{:?}", self.0),
+        }
+    }
+}
+
+impl fmt::Display for InvalidEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(index) = self.index {
+            write!(f, "event {index} of the batch: ")?;
+        }
+        match &self.mistake {
+            Mistake::Name { name, found } => write!(f, "event name {} contains {found}", Excerpt(name)),
+            Mistake::Id { id, why } => write!(f, "event id {} {why}", Excerpt(id)),
+            Mistake::Json(why) => write!(f, "data cannot be written as JSON: {why}"),
+            Mistake::Retry(after) => write!(f, "retry of {after:?} is too long"),
+            Mistake::Frame { size, limit } => write!(f, "frame of {size} bytes is over the limit of {limit}"),
+            Mistake::Batch { what, size, limit } => {
+                write!(f, "batch of {size} {what} is more than the {limit} that a channel keeps")
+            }
+            Mistake::BlankChannel => f.write_str("channel name is blank"),
+            Mistake::LongChannel { size, limit } => {
+                write!(f, "channel name of {size} bytes is over the limit of {limit}")
+            }
+        }
+    }
+}
+
+impl Error for InvalidEvent {}

@@ -1,0 +1,242 @@
+//! What a publisher hands in, and how it becomes the bytes of a frame.
+
+mod id;
+mod invalid;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use memchr::memchr2;
+use serde::Serialize;
+
+pub use id::EventId;
+pub(crate) use id::{Epoch, Place, ID_LINE_MAX};
+pub use invalid::InvalidEvent;
+pub(crate) use invalid::Mistake;
+
+/// One server-sent event, as a typed value.
+///
+/// Setters never fail: the first mistake is kept and reported by [`encode`](Event::encode) and by every way to
+/// publish, so a chain of setters needs no `?`. On the wire an event is a block of lines (HTML standard, section
+/// 9.2): comment, `id`, `event`, `retry`, and always at least one `data` line.
+///
+/// A browser hands an event to the listeners of its name; one without a name is a plain `message`. The names `open`
+/// and `error` collide with `EventSource`'s own events: listeners cannot tell them apart.
+///
+/// ```
+/// use eventstream::Event;
+///
+/// let event = Event::new("score").json(&[2, 1]);
+/// assert_eq!(&event.encode()?[..], b"event: score\ndata: [2,1]\n\n");
+/// # Ok::<(), eventstream::InvalidEvent>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[must_use = "an event does nothing until it is published"]
+pub struct Event {
+    name: String,
+    data: String,
+    id: Option<String>,
+    retry: Option<u64>,
+    comment: Option<String>,
+    mistake: Option<Box<InvalidEvent>>,
+}
+
+impl Event {
+    /// An event of this name; `""` is an event without a name, a browser's plain `message`.
+    ///
+    /// A name with CR, LF or NUL is a mistake: it would forge a field (HTML standard, 9.2.6).
+    pub fn new(name: impl Into<String>) -> Self {
+        let mut event = Self { name: name.into(), ..Self::default() };
+        if let Some(found) = forbidden(&event.name) {
+            let name = event.name.clone();
+            event.note(Mistake::Name { name, found });
+        }
+        event
+    }
+
+    /// Sets the data: any text, with any line endings.
+    ///
+    /// CRLF, CR and LF each end a line, and the receiver gets them back as LF: the format has no other.
+    pub fn data(mut self, text: impl Into<String>) -> Self {
+        self.data = text.into();
+        self
+    }
+
+    /// Sets the data to the compact JSON of `value`.
+    ///
+    /// A value that JSON cannot hold (a map with keys that are no strings, say) is a mistake.
+    pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
+        match serde_json::to_string(value) {
+            Ok(json) => self.data = json,
+            Err(error) => self.note(Mistake::Json(error.to_string())),
+        }
+        self
+    }
+
+    /// Sets an id of the publisher's own, instead of the one that the stream gives.
+    ///
+    /// A client that reconnects with it is placed behind this event for as long as the channel keeps it, and keeps no
+    /// second one of the same id. Mistakes are: an empty id, `error`, one of the form that the stream gives itself
+    /// (13 of `0-9a-z`, a hyphen, digits), blanks at an edge (HTTP would trim them), CR, LF or NUL, and more than
+    /// 1 KiB.
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        let id = id.into();
+        if let Some(why) = id::refusal(&id) {
+            self.note(Mistake::Id { id: id.clone(), why });
+        }
+        self.id = Some(id);
+        self
+    }
+
+    /// Tells the client how long to wait before it reconnects, in whole milliseconds (a fraction is cut).
+    pub fn retry(mut self, after: Duration) -> Self {
+        match u64::try_from(after.as_millis()) {
+            Ok(millis) => self.retry = Some(millis),
+            Err(_) => self.note(Mistake::Retry(after)),
+        }
+        self
+    }
+
+    /// Adds a comment, which clients ignore. Each line of it becomes a comment line.
+    pub fn comment(mut self, text: impl Into<String>) -> Self {
+        self.comment = Some(text.into());
+        self
+    }
+
+    /// The frame as it goes over the wire, but for the id that a stream with history adds.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake any setter met.
+    pub fn encode(&self) -> Result<Bytes, InvalidEvent> {
+        let mut out = Vec::new();
+        self.encode_into(&mut out)?;
+        Ok(out.into())
+    }
+
+    pub(crate) fn given_id(&self) -> Option<&str> {
+        self.id.as_deref()
+    }
+
+    /// Appends the frame to `out` and tells where in it an `id:` line of the stream's own belongs, and how much of it
+    /// counts against [`Limits::frame`](crate::Limits::frame).
+    pub(crate) fn encode_into(&self, out: &mut Vec<u8>) -> Result<Encoded, InvalidEvent> {
+        if let Some(mistake) = &self.mistake {
+            return Err((**mistake).clone());
+        }
+        let start = out.len();
+        out.reserve(self.data.len() + self.name.len() + 32);
+        if let Some(comment) = &self.comment {
+            lines(out, b": ", comment.as_bytes());
+        }
+        let id_at = out.len();
+        if let Some(id) = &self.id {
+            field(out, b"id: ", id.as_bytes());
+        }
+        if !self.name.is_empty() {
+            field(out, b"event: ", self.name.as_bytes());
+        }
+        if let Some(millis) = self.retry {
+            field(out, b"retry: ", itoa::Buffer::new().format(millis).as_bytes());
+        }
+        let data_at = out.len();
+        lines(out, b"data: ", self.data.as_bytes());
+        // A single line of data may be as long as the limit: its own framing is free, that of further lines is not.
+        let weight = (id_at - start) + (out.len() - data_at - b"data: \n".len());
+        out.push(b'\n');
+        Ok(Encoded { start, id_at, end: out.len(), weight: weight.max(self.name.len()) })
+    }
+
+    fn note(&mut self, mistake: Mistake) {
+        self.mistake.get_or_insert_with(|| Box::new(mistake.into()));
+    }
+}
+
+/// Where a frame lies in the buffer it was encoded to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Encoded {
+    pub(crate) start: usize,
+    pub(crate) id_at: usize,
+    pub(crate) end: usize,
+    pub(crate) weight: usize,
+}
+
+fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(value);
+    out.push(b'\n');
+}
+
+/// One field per line of `text`. CRLF is one line break (HTML standard, 9.2.5); an empty text is one empty line.
+fn lines(out: &mut Vec<u8>, name: &[u8], mut text: &[u8]) {
+    while let Some(at) = memchr2(b'\r', b'\n', text) {
+        field(out, name, &text[..at]);
+        let crlf = text[at..].starts_with(b"\r\n");
+        text = &text[at + 1 + usize::from(crlf)..];
+    }
+    field(out, name, text);
+}
+
+/// The first character that must not stand in a single-line field.
+fn forbidden(text: &str) -> Option<&'static str> {
+    text.bytes().find_map(|byte| match byte {
+        b'\r' => Some("a carriage return"),
+        b'\n' => Some("a line feed"),
+        b'\0' => Some("a NUL"),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(event: &Event) -> String {
+        String::from_utf8(event.encode().unwrap().to_vec()).unwrap()
+    }
+
+    #[test]
+    fn fields_come_in_one_order_and_every_block_has_data() {
+        let event = Event::new("e").comment("c").id("i").retry(Duration::from_micros(1_500_999)).data("d");
+        assert_eq!(wire(&event), ": c\nid: i\nevent: e\nretry: 1500\ndata: d\n\n");
+        assert_eq!(wire(&Event::default()), "data: \n\n");
+        assert_eq!(wire(&Event::new("e").data("")), "event: e\ndata: \n\n");
+    }
+
+    #[test]
+    fn each_kind_of_line_end_starts_one_new_line() {
+        assert_eq!(
+            wire(&Event::default().data("a\r\nb\rc\nd\n\r\n")),
+            "data: a\ndata: b\ndata: c\ndata: d\ndata: \ndata: \n\n"
+        );
+        assert_eq!(
+            wire(&Event::default().comment("a\rid: 1\r\n\r\nb").data(" x")),
+            ": a\n: id: 1\n: \n: b\ndata:  x\n\n"
+        );
+        assert_eq!(
+            wire(&Event::default().data("\u{2028}\u{2029}\u{85}\u{b}\u{c}")),
+            "data: \u{2028}\u{2029}\u{85}\u{b}\u{c}\n\n"
+        );
+    }
+
+    #[test]
+    fn only_the_framing_of_one_data_line_is_free() {
+        let weight = |event: Event| event.encode_into(&mut Vec::new()).unwrap().weight;
+        assert_eq!(weight(Event::new("name").id("i").data("four")), 4);
+        assert_eq!(weight(Event::default().data("a\nb")), "a\ndata: b".len());
+        assert_eq!(weight(Event::default().comment("c").data("x")), ": c\n".len() + 1);
+    }
+
+    #[test]
+    fn the_first_mistake_is_the_one_reported() {
+        let event = Event::new("a\nb").id("").data("x");
+        assert_eq!(event.encode().unwrap_err().to_string(), r#"event name "a\nb" contains a line feed"#);
+        assert!(Event::new("a\0").encode().is_err() && Event::new("a\r").encode().is_err());
+        let keys = std::collections::BTreeMap::from([((1, 2), 3)]);
+        assert_eq!(
+            Event::new("x").json(&keys).encode().unwrap_err().to_string(),
+            "data cannot be written as JSON: key must be a string"
+        );
+        assert!(Event::default().retry(Duration::MAX).encode().is_err());
+    }
+}

@@ -1,0 +1,145 @@
+//! Endpoints that are made once and answer many requests.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::future::{FutureExt, Map};
+use http::{Request, Response, StatusCode};
+use matchit::Router;
+use tower_service::Service;
+
+use crate::event_stream::EventStream;
+use crate::run::{answer, Run};
+use crate::serve::{decode, Body, Channels, Params, Refusal, Template, Value};
+
+/// An SSE endpoint: made once by [`EventStream::handler`] or [`EventStream::handler_fn`], called for each request.
+///
+/// Also a [`tower_service::Service`], for axum's `route_service` and other routers. Clones are cheap.
+///
+/// ```
+/// use eventstream::EventStream;
+/// use futures::executor::block_on;
+/// use http::Request;
+///
+/// let handler = EventStream::new().handler("room-{id}").path("/rooms/{id}/events");
+/// let request = |path| Request::builder().uri(path).body(()).unwrap();
+/// assert_eq!(block_on(handler.call(request("/rooms/7/events"))).status(), 200);
+/// assert_eq!(block_on(handler.call(request("/rooms"))).status(), 404);
+/// ```
+#[derive(Clone)]
+pub struct Handler {
+    stream: EventStream,
+    channels: Source,
+    path: Option<Pattern>,
+}
+
+#[derive(Clone)]
+enum Source {
+    Templates(Arc<Result<Vec<Template>, String>>),
+    Function(Arc<dyn Fn(&Request<()>) -> Channels + Send + Sync>),
+}
+
+type Pattern = Arc<Result<Router<()>, String>>;
+
+impl Handler {
+    pub(crate) fn templates(stream: EventStream, templates: &Channels) -> Self {
+        let templates = templates.as_slice().iter().map(|template| Template::parse(template)).collect();
+        Self { stream, channels: Source::Templates(Arc::new(templates)), path: None }
+    }
+
+    pub(crate) fn function(stream: EventStream, f: impl Fn(&Request<()>) -> Channels + Send + Sync + 'static) -> Self {
+        Self { stream, channels: Source::Function(Arc::new(f)), path: None }
+    }
+
+    /// Answers only paths of this pattern, such as `/rooms/{id}/events`, and takes parameters from them; others get 404.
+    ///
+    /// The pattern is matched against the URI as it arrives, and values are percent-decoded after. `{*rest}` takes the
+    /// rest of a path. [`Params`] in the request's extensions come first.
+    pub fn path(mut self, pattern: &str) -> Self {
+        let mut router = Router::new();
+        let router = match router.insert(pattern, ()) {
+            Ok(()) => Ok(router),
+            Err(error) => Err(format!("path pattern {pattern:?} does not parse: {error}")),
+        };
+        self.path = Some(Arc::new(router));
+        self
+    }
+
+    /// Answers a request.
+    ///
+    /// A parameter that is missing, empty or not UTF-8 is answered with 400, a template or pattern that does not parse
+    /// with 500 for every request: each names what is wrong.
+    pub fn call<Q>(&self, req: Request<Q>) -> Run {
+        let (parts, _) = req.into_parts();
+        let req = Request::from_parts(parts, ());
+        let routed = self.captures(req.uri().path());
+        Run::new(answer(&self.stream, &req, Response::new(()), routed, |captures| match &self.channels {
+            Source::Function(f) => Ok(f(&req)),
+            Source::Templates(templates) => expand(templates, &req, &captures),
+        }))
+    }
+
+    /// The values that the path pattern captures, still percent-encoded.
+    fn captures<'p>(&self, path: &'p str) -> Result<Vec<(String, &'p str)>, Refusal> {
+        if let Source::Templates(templates) = &self.channels {
+            templates.as_ref().as_ref().map_err(|why| misconfigured(why))?;
+        }
+        let Some(pattern) = &self.path else { return Ok(Vec::new()) };
+        match &**pattern {
+            Err(why) => Err(misconfigured(why)),
+            Ok(router) => match router.at(path) {
+                Ok(found) => Ok(found.params.iter().map(|(name, value)| (name.to_owned(), value)).collect()),
+                Err(_) => Err(Refusal::new(StatusCode::NOT_FOUND, "Not Found")),
+            },
+        }
+    }
+}
+
+/// A mistake of the program's, not of the client's.
+fn misconfigured(why: &str) -> Refusal {
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, why)
+}
+
+fn expand(
+    templates: &Result<Vec<Template>, String>,
+    req: &Request<()>,
+    captures: &[(String, &str)],
+) -> Result<Channels, Refusal> {
+    let params = req.extensions().get::<Params>();
+    let route = |name: &str| -> Option<Value> {
+        match params.and_then(|params| params.get(name)) {
+            Some(value) => Some(Ok(value.to_owned())),
+            None => captures.iter().find(|(captured, _)| captured == name).map(|(_, value)| decode(value)),
+        }
+    };
+    let templates = templates.as_ref().map_err(|why| misconfigured(why))?;
+    let channels: Result<Vec<_>, _> = templates.iter().map(|template| template.expand(route, req.uri())).collect();
+    channels.map(Channels::from).map_err(|why| Refusal::bad_request(&why))
+}
+
+impl<Q> Service<Request<Q>> for Handler {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Map<Run, fn(Response<Body>) -> Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, req: Request<Q>) -> Self::Future {
+        Handler::call(self, req).map(Ok)
+    }
+}
+
+impl fmt::Debug for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut handler = f.debug_struct("Handler");
+        match &self.channels {
+            Source::Templates(templates) => handler.field("channels", templates),
+            Source::Function(_) => handler.field("channels", &"fn"),
+        };
+        handler.finish_non_exhaustive()
+    }
+}

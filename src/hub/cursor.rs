@@ -1,0 +1,419 @@
+//! A subscription as the hub sees it: a cursor over one channel, or over several (its legs).
+
+use std::cell::Cell;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use futures::stream::{FusedStream, Stream};
+
+use super::channel::{Channel, Closed};
+use super::log::Collected;
+use super::ready::{Parked, Ready, ReadyLeg};
+use super::sync::{Arc, Ordering};
+use super::wait_list::Ticket;
+use super::Hub;
+use crate::event::EventId;
+
+/// Where one subscription is, and how it goes on. Its items are whole frames.
+pub(crate) struct Cursor {
+    hub: Arc<Hub>,
+    /// Everything at or below this seq was handed out, or told of.
+    at: u64,
+    /// Started at an id that names no place, and the client was not yet told.
+    unknown: bool,
+    legs: Legs,
+}
+
+enum Legs {
+    One(Leg),
+    Many(Box<Many>),
+    Ended,
+}
+
+struct Leg {
+    channel: Arc<Channel>,
+    ticket: Ticket,
+    told: Told,
+}
+
+/// What a client knows of the gaps of one leg.
+#[derive(Default)]
+struct Told {
+    /// The floor up to which a gap was announced.
+    floor: u64,
+    /// The first gap was there from the start: the position is older than what is kept.
+    evicted: bool,
+}
+
+struct Many {
+    legs: Box<[Leg]>,
+    ready: Arc<Ready>,
+    /// Legs to look at: any other is on its channel's wait list, or marked ready, or has ended.
+    pending: Vec<u32>,
+    /// Legs whose channel was closed and read to its end.
+    ended: usize,
+    /// A channel was closed by itself: the stream ends behind this seq.
+    end: Option<u64>,
+}
+
+/// Channels with a gap, by the reason to give.
+#[derive(Default)]
+struct Gaps {
+    evicted: Vec<Arc<str>>,
+    lagged: Vec<Arc<str>>,
+}
+
+impl Cursor {
+    pub(super) fn new(hub: Arc<Hub>, channels: Vec<Arc<Channel>>, position: Option<u64>) -> Self {
+        let at = position.unwrap_or_else(|| hub.clock());
+        let mut legs: Vec<_> = channels
+            .into_iter()
+            .map(|channel| {
+                let evicted = channel.lock().log.floor() > at;
+                Leg { channel, ticket: Ticket::default(), told: Told { floor: 0, evicted } }
+            })
+            .collect();
+        let legs = match legs.pop() {
+            Some(leg) if legs.is_empty() => Legs::One(leg),
+            last => {
+                legs.extend(last);
+                Legs::Many(Box::new(Many {
+                    ready: Arc::default(),
+                    pending: (0..legs.len() as u32).collect(),
+                    legs: legs.into(),
+                    ended: 0,
+                    end: None,
+                }))
+            }
+        };
+        Self { hub, at, unknown: position.is_none(), legs }
+    }
+
+    pub(super) fn ended(hub: Arc<Hub>) -> Self {
+        let at = hub.clock();
+        Self { hub, at, unknown: false, legs: Legs::Ended }
+    }
+
+    pub(crate) fn last_event_id(&self) -> EventId {
+        EventId::own(self.hub.epoch, self.at)
+    }
+
+    /// The id for the first frame of a body: never past an event or a reset that is not yet handed out.
+    pub(crate) fn open_id(&self) -> Option<EventId> {
+        (self.hub.history.replay && !self.unknown).then(|| self.last_event_id())
+    }
+
+    fn poll_one(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
+        let Legs::One(leg) = &mut self.legs else { return Poll::Ready(None) };
+        // The waker is cloned with no lock held, and only where it looks as if it will be needed.
+        let mut waker = (!leg.channel.may_have_news(self.at)).then(|| cx.waker().clone());
+        loop {
+            let mut state = leg.channel.lock();
+            let gap = leg.told.gap(self.at, state.log.floor());
+            let readers = state.subscribers;
+            if let Some(answer) = state.log.read(self.at, self.hub.limits.item, readers) {
+                if state.gone {
+                    self.hub.delivered.fetch_add(answer.events, Ordering::Relaxed);
+                } else {
+                    state.delivered += answer.events;
+                }
+                drop(state);
+                let resets = gap.map(|evicted| self.hub.resets(self.at, &leg.gaps(evicted)));
+                self.at = answer.last;
+                return Poll::Ready(Some(match resets {
+                    None => answer.bytes,
+                    Some(mut item) => {
+                        item.extend_from_slice(&answer.bytes);
+                        item.into()
+                    }
+                }));
+            }
+            if let Some(evicted) = gap {
+                drop(state);
+                return Poll::Ready(Some(self.hub.resets(self.at, &leg.gaps(evicted)).into()));
+            }
+            if state.closed.is_some() {
+                return Poll::Ready(None);
+            }
+            match waker.take() {
+                None => {
+                    drop(state);
+                    waker = Some(cx.waker().clone());
+                }
+                Some(waker) => {
+                    let replaced = state.wait.arm_task(&mut leg.ticket, waker);
+                    drop(state);
+                    drop(replaced);
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    fn poll_many(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
+        let Self { hub, at, legs: Legs::Many(many), .. } = self else { return Poll::Ready(None) };
+        let mut waker: Option<Waker> = None;
+        loop {
+            if many.ended == many.legs.len() || many.end.is_some_and(|end| *at >= end) {
+                return Poll::Ready(None);
+            }
+            // The clock first, the marks after it: see `ready`.
+            let cut = hub.clock();
+            many.ready.take_legs(&mut many.pending);
+            if many.pending.is_empty() && many.end.is_none() {
+                match many.ready.park(waker.take().unwrap_or_else(|| cx.waker().clone())) {
+                    Parked::Asleep(replaced) => {
+                        drop(replaced);
+                        return Poll::Pending;
+                    }
+                    Parked::Marked(unused) => waker = Some(unused),
+                }
+                continue;
+            }
+            let item = with_collected(|collected| many.collect(hub, at, cut, collected));
+            if item.is_some() {
+                return Poll::Ready(item);
+            }
+        }
+    }
+
+    fn release(&mut self) {
+        let hub = &self.hub;
+        match std::mem::replace(&mut self.legs, Legs::Ended) {
+            Legs::Ended => return,
+            Legs::One(leg) => {
+                let mut state = leg.channel.lock();
+                let waker = state.wait.disarm_task(leg.ticket);
+                hub.leave(&leg.channel, state);
+                drop(waker);
+            }
+            Legs::Many(many) => {
+                for leg in &many.legs {
+                    let mut state = leg.channel.lock();
+                    let mark = state.wait.disarm_leg(leg.ticket);
+                    hub.leave(&leg.channel, state);
+                    drop(mark);
+                }
+                drop(many.ready.unpark());
+            }
+        }
+        hub.subscriptions.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Told {
+    /// Whether events are missing that were not told of yet, and if so whether from the start; takes note of it.
+    fn gap(&mut self, cursor: u64, floor: u64) -> Option<bool> {
+        (cursor.max(self.floor) < floor).then(|| {
+            self.floor = floor;
+            std::mem::take(&mut self.evicted)
+        })
+    }
+}
+
+impl Leg {
+    fn gaps(&self, evicted: bool) -> Gaps {
+        let mut gaps = Gaps::default();
+        gaps.add(&self.channel, evicted);
+        gaps
+    }
+}
+
+impl Gaps {
+    fn add(&mut self, channel: &Channel, evicted: bool) {
+        let names = if evicted { &mut self.evicted } else { &mut self.lagged };
+        names.push(channel.name.clone());
+    }
+
+    fn is_empty(&self) -> bool {
+        self.evicted.is_empty() && self.lagged.is_empty()
+    }
+}
+
+impl Many {
+    /// Looks at the pending legs, and makes an item of what they have up to `cut`, and of resets that are due.
+    fn collect(&mut self, hub: &Hub, cursor: &mut u64, cut: u64, out: &mut Collected) -> Option<Bytes> {
+        let mut visited = std::mem::take(&mut self.pending);
+        let cap = hub.limits.item;
+        let mut gaps = Gaps::default();
+        let mut whole = None;
+        let mut ended = 0;
+        // No frame behind this seq may be handed out now: a leg has more before it.
+        let mut limit = u64::MAX;
+        for &index in &visited {
+            let leg = &mut self.legs[index as usize];
+            let mut state = leg.channel.lock();
+            if let Some(evicted) = leg.told.gap(*cursor, state.log.floor()) {
+                gaps.add(&leg.channel, evicted);
+            }
+            // What other readers got too is shared, where nothing of another leg can come between.
+            if visited.len() == 1 && self.end.is_none() && state.closed.is_none() && state.log.tail() <= cut {
+                let readers = state.subscribers;
+                whole = state.log.read(*cursor, cap, readers);
+                limit = whole.as_ref().filter(|whole| whole.last < state.log.tail()).map_or(limit, |whole| whole.last);
+            } else if let Some(last) = state.log.collect(*cursor, cut, cap, out) {
+                limit = limit.min(last);
+            }
+            if let Some(Closed::Channel(end)) = state.closed {
+                self.end = Some(self.end.map_or(end, |earlier| earlier.min(end)));
+            }
+            if state.log.tail() > cut {
+                self.pending.push(index);
+            } else if state.closed.is_some() {
+                ended += 1;
+            } else {
+                state.wait.arm_leg(&mut leg.ticket, ReadyLeg { ready: self.ready.clone(), leg: index });
+            }
+        }
+        let head = if gaps.is_empty() { Vec::new() } else { hub.resets(*cursor, &gaps) };
+        let (events, item) = match whole {
+            Some(answer) if head.is_empty() => (answer.events, answer.bytes),
+            Some(answer) => (answer.events, [&head[..], &answer.bytes].concat().into()),
+            None => {
+                let end = self.end.unwrap_or(u64::MAX);
+                out.frames.retain(|&(seq, ..)| seq <= end);
+                let (events, last) = out.cut(limit, cap);
+                if events < out.frames.len() {
+                    limit = limit.min(last);
+                }
+                (events as u64, out.join(events, head).into())
+            }
+        };
+        if limit == u64::MAX {
+            *cursor = cut.max(*cursor);
+            self.ended += ended;
+            visited.clear();
+            visited.append(&mut self.pending);
+        } else {
+            *cursor = limit;
+        }
+        self.pending = visited;
+        hub.delivered.fetch_add(events, Ordering::Relaxed);
+        (!item.is_empty()).then_some(item)
+    }
+}
+
+impl Collected {
+    /// Sorts the frames by seq. How many of them make the next item, and the seq of the last of those.
+    fn cut(&mut self, limit: u64, cap: usize) -> (usize, u64) {
+        self.frames.sort_unstable();
+        let (mut count, mut size, mut last) = (0, 0, 0);
+        for &(seq, from, to) in &self.frames {
+            size += to - from;
+            if seq > limit || (size > cap && count > 0) {
+                break;
+            }
+            count += 1;
+            last = seq;
+        }
+        (count, last)
+    }
+
+    /// The first `count` frames in order, behind `head`.
+    fn join(&self, count: usize, mut head: Vec<u8>) -> Vec<u8> {
+        let frames = &self.frames[..count];
+        head.reserve_exact(frames.iter().map(|&(_, from, to)| to - from).sum());
+        for &(_, from, to) in frames {
+            head.extend_from_slice(&self.bytes[from..to]);
+        }
+        head
+    }
+}
+
+impl Hub {
+    /// The `stream-reset` frames for these gaps, at this place.
+    fn resets(&self, cursor: u64, gaps: &Gaps) -> Vec<u8> {
+        let mut frames = Vec::new();
+        for (reason, names) in [("evicted", &gaps.evicted), ("lagged", &gaps.lagged)] {
+            if !names.is_empty() {
+                self.write_reset(&mut frames, cursor, names, reason);
+            }
+        }
+        frames
+    }
+
+    fn write_reset(&self, out: &mut Vec<u8>, cursor: u64, names: &[Arc<str>], reason: &str) {
+        self.resets.fetch_add(1, Ordering::Relaxed);
+        if self.history.replay {
+            out.extend_from_slice(format!("id: {}\n", EventId::own(self.epoch, cursor)).as_bytes());
+        }
+        // JSON escapes line breaks, so a channel's name cannot forge a field.
+        let channels = serde_json::Value::from_iter(names.iter().map(|name| &**name));
+        let data = format!("{{\"channels\":{channels},\"reason\":\"{reason}\"}}");
+        out.extend_from_slice(format!("event: stream-reset\ndata: {data}\n\n").as_bytes());
+    }
+}
+
+impl Stream for Cursor {
+    type Item = Bytes;
+
+    /// - `Pending`: nothing new; the task is woken when there is, or when a channel was closed.
+    /// - `Ready(Some(item))`: whole frames, at least one.
+    /// - `Ready(None)`: the end; polling again gives the same.
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let this = &mut *self;
+        if std::mem::take(&mut this.unknown) {
+            let names: Vec<_> = this.legs.iter().map(|leg| leg.channel.name.clone()).collect();
+            let mut frame = Vec::new();
+            this.hub.write_reset(&mut frame, this.at, &names, "unknown");
+            return Poll::Ready(Some(frame.into()));
+        }
+        let polled = match this.legs {
+            Legs::One(_) => this.poll_one(cx),
+            Legs::Many(_) => this.poll_many(cx),
+            Legs::Ended => Poll::Ready(None),
+        };
+        if let Poll::Ready(None) = polled {
+            this.release();
+        }
+        polled
+    }
+}
+
+impl FusedStream for Cursor {
+    fn is_terminated(&self) -> bool {
+        matches!(self.legs, Legs::Ended)
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl fmt::Debug for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let channels: Vec<_> = self.legs.iter().map(|leg| &leg.channel.name).collect();
+        f.debug_struct("Cursor").field("channels", &channels).field("at", &self.last_event_id()).finish()
+    }
+}
+
+impl Legs {
+    fn iter(&self) -> std::slice::Iter<'_, Leg> {
+        match self {
+            Self::One(leg) => std::slice::from_ref(leg).iter(),
+            Self::Many(many) => many.legs.iter(),
+            Self::Ended => [].iter(),
+        }
+    }
+}
+
+thread_local! {
+    static COLLECTED: Cell<Collected> = Cell::default();
+}
+
+/// Lends buffers that are reused by the readers of this thread.
+fn with_collected<T>(f: impl FnOnce(&mut Collected) -> T) -> T {
+    let mut collected = COLLECTED.try_with(Cell::take).unwrap_or_default();
+    let result = f(&mut collected);
+    if collected.bytes.capacity() <= 256 << 10 {
+        collected.bytes.clear();
+        collected.frames.clear();
+        // On a thread that is ending there is nowhere to put them back.
+        let _ = COLLECTED.try_with(|cell| cell.set(collected));
+    }
+    result
+}

@@ -1,0 +1,372 @@
+//! The log of one channel: plain data, no lock, no waker.
+//!
+//! Frames lie end to end in chunks. A reader gets everything behind its cursor as one `Bytes`: a slice of a chunk
+//! where that holds all of it, else a copy made once and shared by all readers at the same place.
+
+use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::limits::History;
+
+/// Size at which a chunk is sealed; a larger frame gets a chunk of its own.
+const CHUNK: usize = 16 << 10;
+/// An answer up to this size shares an allocation with others, a larger one has its own.
+const SMALL: usize = CHUNK / 4;
+/// A slice of a chunk must be worth pinning the chunk.
+const WORTH_PINNING: usize = CHUNK / 8;
+/// How many answers are remembered for other readers at the same place.
+const ANSWERS: usize = 16;
+
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    entries: VecDeque<Entry>,
+    chunks: VecDeque<Chunk>,
+    open: Vec<u8>,
+    /// Position of the open chunk's first byte. Positions count all bytes ever appended.
+    open_start: u64,
+    /// Position of the first byte still kept.
+    head: u64,
+    /// Seq of the newest event no longer kept.
+    floor: u64,
+    given: Option<Box<GivenIds>>,
+    answers: Vec<Answer>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    seq: u64,
+    /// Position behind its last byte.
+    end: u64,
+    /// When it was published, in the hub's nanoseconds.
+    at: u64,
+}
+
+/// A sealed chunk and the position of its first byte.
+#[derive(Debug)]
+struct Chunk {
+    start: u64,
+    bytes: Bytes,
+}
+
+/// Ids of publishers among the events kept.
+#[derive(Debug, Default)]
+struct GivenIds {
+    by_age: VecDeque<(u64, Arc<str>)>,
+    /// How many kept events have the id, and the newest of them.
+    places: HashMap<Arc<str>, (usize, u64)>,
+}
+
+/// Where a publisher's id stands in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Nowhere,
+    Once(u64),
+    Often,
+}
+
+/// All frames behind a cursor, up to the cap.
+#[derive(Clone, Debug)]
+pub(super) struct Answer {
+    pub(super) bytes: Bytes,
+    /// Seq of the last frame in it.
+    pub(super) last: u64,
+    pub(super) events: u64,
+    /// The cursors it answers: `from <= cursor < first`.
+    from: u64,
+    first: u64,
+    /// Readers that may still want it.
+    wanted: usize,
+}
+
+/// A frame, encoded but for the `id:` line that belongs between its two parts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame<'a> {
+    pub(super) before_id: &'a [u8],
+    /// The stream's own id, if the frame gets one.
+    pub(super) own_id: Option<&'a str>,
+    pub(super) after_id: &'a [u8],
+    pub(super) given_id: Option<&'a Arc<str>>,
+}
+
+impl Log {
+    /// The log of a channel that has been here before, up to `floor`.
+    pub(super) fn after(floor: u64) -> Self {
+        Self { floor, ..Self::default() }
+    }
+
+    pub(super) fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// Seq of the newest event there ever was.
+    pub(super) fn tail(&self) -> u64 {
+        self.entries.back().map_or(self.floor, |newest| newest.seq)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// When the newest event was published.
+    pub(super) fn newest_at(&self) -> Option<u64> {
+        self.entries.back().map(|newest| newest.at)
+    }
+
+    /// Bytes of the frames kept.
+    pub(super) fn bytes(&self) -> u64 {
+        self.end() - self.head
+    }
+
+    fn end(&self) -> u64 {
+        self.open_start + self.open.len() as u64
+    }
+
+    pub(super) fn append(&mut self, seq: u64, frame: Frame<'_>, now: u64, keep: &History) {
+        self.answers.clear();
+        let id_len = frame.own_id.map_or(0, |id| "id: ".len() + id.len() + "\n".len());
+        let len = frame.before_id.len() + id_len + frame.after_id.len();
+        // Room is made first, so that no buffer grows for what is about to go.
+        while self.entries.len() >= keep.events
+            || (!self.entries.is_empty() && self.bytes() + len as u64 > keep.bytes as u64)
+        {
+            self.evict_oldest();
+        }
+        self.expire(now, keep);
+        self.make_room(len);
+        self.open.extend_from_slice(frame.before_id);
+        if let Some(id) = frame.own_id {
+            self.open.extend_from_slice(b"id: ");
+            self.open.extend_from_slice(id.as_bytes());
+            self.open.push(b'\n');
+        }
+        self.open.extend_from_slice(frame.after_id);
+        let end = self.end();
+        self.entries.push_back(Entry { seq, end, at: now });
+        if let Some(id) = frame.given_id {
+            self.given.get_or_insert_with(Box::default).insert(seq, id);
+        }
+    }
+
+    /// Drops what is older than the age limit.
+    pub(super) fn expire(&mut self, now: u64, keep: &History) {
+        let age = u64::try_from(keep.age.as_nanos()).unwrap_or(u64::MAX);
+        while self.entries.front().is_some_and(|oldest| oldest.at.saturating_add(age) <= now) {
+            self.answers.clear();
+            self.evict_oldest();
+        }
+        if self.entries.is_empty() && self.open.capacity() > 0 {
+            self.open_start = self.end();
+            self.open = Vec::new();
+        }
+    }
+
+    fn evict_oldest(&mut self) {
+        let Some(oldest) = self.entries.pop_front() else { return };
+        self.floor = oldest.seq;
+        self.head = oldest.end;
+        while self.chunks.front().is_some_and(|chunk| chunk.start + chunk.bytes.len() as u64 <= oldest.end) {
+            self.chunks.pop_front();
+        }
+        if let Some(given) = &mut self.given {
+            given.remove(oldest.seq);
+        }
+    }
+
+    /// Makes the open chunk fit for `len` more bytes, sealing it where they would not fit.
+    fn make_room(&mut self, len: usize) {
+        let used = self.open.len();
+        if used > 0 && used + len > CHUNK {
+            let bytes = Bytes::from(std::mem::take(&mut self.open));
+            self.chunks.push_back(Chunk { start: self.open_start, bytes });
+            self.open_start += used as u64;
+        }
+        if self.open.capacity() - self.open.len() < len {
+            // Small at first, so that quiet channels cost little; whole chunks where traffic has filled one.
+            let busy = !self.chunks.is_empty() && len <= SMALL;
+            let doubled = if busy { CHUNK } else { (2 * self.open.capacity()).min(CHUNK) };
+            let wanted = doubled.max(self.open.len() + len);
+            self.open.reserve_exact(wanted - self.open.len());
+        }
+    }
+
+    /// Index of the first entry behind `cursor`.
+    fn index_after(&self, cursor: u64) -> usize {
+        match self.entries.len() {
+            // The usual case by far: all but the newest were read.
+            n if n >= 2 && self.entries[n - 2].seq <= cursor => n - usize::from(self.entries[n - 1].seq > cursor),
+            _ => self.entries.partition_point(|entry| entry.seq <= cursor),
+        }
+    }
+
+    fn start_of(&self, index: usize) -> u64 {
+        index.checked_sub(1).map_or(self.head, |before| self.entries[before].end)
+    }
+
+    /// Index behind the last of the entries from `first` on that together have at most `cap` bytes: at least one.
+    fn index_capped(&self, first: usize, cap: usize) -> usize {
+        let limit = self.start_of(first).saturating_add(cap as u64);
+        match self.entries.back() {
+            Some(newest) if newest.end <= limit => self.entries.len(),
+            _ => self.entries.partition_point(|entry| entry.end <= limit).max(first + 1),
+        }
+    }
+
+    /// Everything behind `cursor`, up to `cap` bytes but at least one frame. `readers` may come for the same.
+    pub(super) fn read(&mut self, cursor: u64, cap: usize, readers: usize) -> Option<Answer> {
+        if self.tail() <= cursor || self.entries.is_empty() {
+            return None;
+        }
+        if let Some(at) = self.answers.iter().position(|a| a.from <= cursor && cursor < a.first) {
+            let answer = &mut self.answers[at];
+            answer.wanted -= 1;
+            // What nobody else will ask for should not pin its memory.
+            return Some(if answer.wanted == 0 { self.answers.swap_remove(at) } else { answer.clone() });
+        }
+        let first = self.index_after(cursor);
+        let behind = self.index_capped(first, cap);
+        let newest = self.entries[behind - 1];
+        let answer = Answer {
+            bytes: self.copy_or_slice(self.start_of(first), newest.end),
+            last: newest.seq,
+            events: (behind - first) as u64,
+            from: index_seq(&self.entries, first),
+            first: self.entries[first].seq,
+            wanted: readers.saturating_sub(1),
+        };
+        if answer.wanted > 0 {
+            if self.answers.len() == ANSWERS {
+                self.answers.remove(0);
+            }
+            self.answers.push(answer.clone());
+        }
+        Some(answer)
+    }
+
+    /// Adds the frames with `cursor < seq <= cut` to `out`, up to `cap` bytes but at least one. If there are more, gives
+    /// the seq of the last one added.
+    pub(super) fn collect(&self, cursor: u64, cut: u64, cap: usize, out: &mut Collected) -> Option<u64> {
+        if self.tail() <= cursor {
+            return None;
+        }
+        let first = self.index_after(cursor);
+        let due = self.entries.partition_point(|entry| entry.seq <= cut);
+        if first >= due {
+            return None;
+        }
+        let behind = self.index_capped(first, cap).min(due);
+        let start = self.start_of(first);
+        let newest = self.entries[behind - 1];
+        let base = out.bytes.len();
+        self.for_each_part(start, newest.end, |part| out.bytes.extend_from_slice(part));
+        let mut from = start;
+        for entry in self.entries.range(first..behind) {
+            let place = |position: u64| base + (position - start) as usize;
+            out.frames.push((entry.seq, place(from), place(entry.end)));
+            from = entry.end;
+        }
+        (behind < due).then_some(newest.seq)
+    }
+
+    /// Where a publisher's id stands among the events kept.
+    pub(super) fn find(&self, id: &str) -> Found {
+        match self.given.as_ref().and_then(|given| given.places.get(id)) {
+            None => Found::Nowhere,
+            Some((1, seq)) => Found::Once(*seq),
+            Some(_) => Found::Often,
+        }
+    }
+
+    fn copy_or_slice(&self, start: u64, end: u64) -> Bytes {
+        let len = (end - start) as usize;
+        if len >= WORTH_PINNING {
+            let index = self.chunks.partition_point(|chunk| chunk.start <= start);
+            if let Some(chunk) = index.checked_sub(1).map(|index| &self.chunks[index]) {
+                let from = (start - chunk.start) as usize;
+                if from + len <= chunk.bytes.len() {
+                    return chunk.bytes.slice(from..from + len);
+                }
+            }
+        }
+        if len <= SMALL {
+            return copy_small(len, |out| self.for_each_part(start, end, |part| out.extend_from_slice(part)));
+        }
+        let mut out = Vec::with_capacity(len);
+        self.for_each_part(start, end, |part| out.extend_from_slice(part));
+        out.into()
+    }
+
+    /// The bytes from position `start` to `end`, chunk by chunk.
+    fn for_each_part(&self, start: u64, end: u64, mut f: impl FnMut(&[u8])) {
+        if start < self.open_start {
+            let first = self.chunks.partition_point(|chunk| chunk.start <= start).saturating_sub(1);
+            for chunk in self.chunks.range(first..) {
+                if chunk.start >= end {
+                    return;
+                }
+                let from = start.saturating_sub(chunk.start) as usize;
+                let to = ((end - chunk.start) as usize).min(chunk.bytes.len());
+                f(&chunk.bytes[from..to]);
+            }
+        }
+        if end > self.open_start {
+            let from = start.saturating_sub(self.open_start) as usize;
+            f(&self.open[from..(end - self.open_start) as usize]);
+        }
+    }
+}
+
+/// The seq before the entry at `index`, or 0: the lowest cursor for which that entry is the next one.
+fn index_seq(entries: &VecDeque<Entry>, index: usize) -> u64 {
+    index.checked_sub(1).map_or(0, |before| entries[before].seq)
+}
+
+impl GivenIds {
+    fn insert(&mut self, seq: u64, id: &Arc<str>) {
+        self.by_age.push_back((seq, id.clone()));
+        let place = self.places.entry(id.clone()).or_insert((0, 0));
+        *place = (place.0 + 1, seq);
+    }
+
+    fn remove(&mut self, seq: u64) {
+        if self.by_age.front().is_none_or(|(oldest, _)| *oldest != seq) {
+            return;
+        }
+        let Some((_, id)) = self.by_age.pop_front() else { return };
+        if let Some(place) = self.places.get_mut(&id) {
+            place.0 -= 1;
+            if place.0 == 0 {
+                self.places.remove(&id);
+            }
+        }
+    }
+}
+
+/// Frames of several logs on their way to being one item.
+#[derive(Debug, Default)]
+pub(super) struct Collected {
+    pub(super) bytes: Vec<u8>,
+    /// Seq, and where the frame lies in `bytes`.
+    pub(super) frames: Vec<(u64, usize, usize)>,
+}
+
+thread_local! {
+    static SMALL_ANSWERS: Cell<BytesMut> = Cell::new(BytesMut::new());
+}
+
+/// Copies into memory shared by the small answers made on this thread: no allocation for each, and none at all while
+/// readers drop what they got.
+fn copy_small(len: usize, fill: impl FnOnce(&mut BytesMut)) -> Bytes {
+    let mut arena = SMALL_ANSWERS.try_with(Cell::take).unwrap_or_default();
+    if arena.capacity() < len {
+        // Takes its own memory back if no answer in it is left, else gets a new one of the same size.
+        arena.reserve(CHUNK);
+    }
+    fill(&mut arena);
+    let answer = arena.split().freeze();
+    // On a thread that is ending there is nowhere to put it back.
+    let _ = SMALL_ANSWERS.try_with(|cell| cell.set(arena));
+    answer
+}

@@ -1,0 +1,638 @@
+//! The hub: a channel is a log, a subscription is a cursor.
+//!
+//! One clock numbers all events of all channels. A publisher draws the seq while it holds the channel's lock, so
+//! whatever is at or below a reading of the clock is in its log once that log's lock is obtained: one `u64` is an exact
+//! position in any set of channels.
+//!
+//! No clock of its own, no task, no HTTP in here: the time is an argument.
+//!
+//! Locks are taken in this order: map, channel, then either the idle queue or a reader's marks. No code of a user
+//! (wakers and their drops) runs under any of them.
+
+mod channel;
+mod cursor;
+mod floors;
+mod limits;
+mod log;
+mod ready;
+mod sync;
+mod wait_list;
+
+use std::cell::Cell;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::error::Error;
+use std::fmt;
+use std::time::Instant;
+
+use crate::event::{Encoded, Epoch, Event, EventId, InvalidEvent, Mistake, Place, ID_LINE_MAX};
+
+pub(crate) use channel::Channel;
+use channel::{Closed, State};
+pub(crate) use cursor::Cursor;
+use floors::Floors;
+pub use limits::{History, Limits};
+use log::{Found, Frame};
+use sync::{Arc, AtomicU64, AtomicUsize, Ordering, RwLock};
+
+#[derive(Debug)]
+pub(crate) struct Hub {
+    epoch: Epoch,
+    history: History,
+    limits: Limits,
+    /// When it was made; times are nanoseconds since.
+    born: Instant,
+    /// Seq of the newest event of all. What is kept in a channel is numbered under that channel's lock.
+    clock: AtomicU64,
+    map: RwLock<Map>,
+    idle: sync::Mutex<BinaryHeap<Idle>>,
+    /// When the first of the idle channels may be due, for a look without the lock.
+    next_due: AtomicU64,
+    subscriptions: AtomicUsize,
+    /// Events handed out that no channel counts.
+    delivered: AtomicU64,
+    resets: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Map {
+    channels: HashMap<Arc<str>, Arc<Channel>>,
+    floors: Floors,
+    closed: bool,
+}
+
+/// A channel without subscribers whose events will all be too old at `due`.
+#[derive(Debug)]
+struct Idle {
+    due: u64,
+    channel: Arc<Channel>,
+}
+
+impl Ord for Idle {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        // The heap gives its greatest first: that is to be the one due first.
+        Reverse(self.due).cmp(&Reverse(other.due))
+    }
+}
+
+impl PartialOrd for Idle {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Idle {
+    fn eq(&self, other: &Self) -> bool {
+        self.due == other.due
+    }
+}
+
+impl Eq for Idle {}
+
+/// Where a new subscription starts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Start<'a> {
+    Now,
+    After(&'a str),
+    /// Behind an id that cannot even be read.
+    Unknown,
+}
+
+/// What became of a publication.
+#[derive(Debug)]
+pub(crate) struct Accepted<T> {
+    pub(crate) ids: T,
+    /// The channel whose readers the publisher should now give way to.
+    pub(crate) give_way: Option<Arc<Channel>>,
+}
+
+/// A frame in the publisher's scratch buffer.
+struct Draft {
+    at: Encoded,
+    given: Option<Arc<str>>,
+}
+
+impl Hub {
+    pub(crate) fn new(history: History, limits: Limits, now: Instant) -> Self {
+        Self {
+            epoch: Epoch::random(),
+            history,
+            limits,
+            born: now,
+            clock: AtomicU64::new(0),
+            map: RwLock::default(),
+            idle: sync::Mutex::default(),
+            next_due: AtomicU64::new(u64::MAX),
+            subscriptions: AtomicUsize::new(0),
+            delivered: AtomicU64::new(0),
+            resets: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn publish(&self, name: &str, event: &Event, now: Instant) -> Result<Accepted<EventId>, PublishError> {
+        with_scratch(|scratch| {
+            let draft = self.encode(event, scratch)?;
+            let mut id = None;
+            let give_way = self.append(name, &[draft], scratch, now, |given| id = Some(given))?;
+            // One draft, so one id.
+            let ids = id.unwrap_or_else(|| EventId::own(self.epoch, 0));
+            Ok(Accepted { ids, give_way })
+        })
+    }
+
+    pub(crate) fn publish_all(
+        &self,
+        name: &str,
+        events: impl IntoIterator<Item = Event>,
+        now: Instant,
+    ) -> Result<Accepted<Vec<EventId>>, PublishError> {
+        with_scratch(|scratch| {
+            let mut drafts = Vec::new();
+            for (index, event) in events.into_iter().enumerate() {
+                drafts.push(self.encode(&event, scratch).map_err(|invalid| invalid.at(index))?);
+            }
+            let mut ids = Vec::with_capacity(drafts.len());
+            let give_way = self.append(name, &drafts, scratch, now, |given| ids.push(given))?;
+            Ok(Accepted { ids, give_way })
+        })
+    }
+
+    fn encode(&self, event: &Event, scratch: &mut Vec<u8>) -> Result<Draft, InvalidEvent> {
+        let at = event.encode_into(scratch)?;
+        if at.weight > self.limits.frame {
+            return Err(Mistake::Frame { size: at.weight, limit: self.limits.frame }.into());
+        }
+        Ok(Draft { at, given: event.given_id().map(Arc::from) })
+    }
+
+    /// Appends all drafts to the channel, contiguously, and wakes its readers.
+    fn append(
+        &self,
+        name: &str,
+        drafts: &[Draft],
+        scratch: &[u8],
+        now: Instant,
+        mut id_of: impl FnMut(EventId),
+    ) -> Result<Option<Arc<Channel>>, PublishError> {
+        let now = self.nanos(now);
+        self.check(name, drafts, scratch)?;
+        self.sweep(now);
+        if drafts.is_empty() {
+            return if self.map.read().closed { Err(PublishError::Closed) } else { Ok(None) };
+        }
+        let count = drafts.len() as u64;
+        let id = |seq: u64, draft: &Draft| match &draft.given {
+            Some(given) => EventId::given(given.clone()),
+            None => EventId::own(self.epoch, seq),
+        };
+        loop {
+            let Some(channel) = self.channel_to_publish(name)? else {
+                // Nobody listens and nothing can be kept: the floor tells who comes later.
+                let first = self.pass_by(name, count)?;
+                let Some(first) = first else { continue };
+                drafts.iter().zip(first..).for_each(|(draft, seq)| id_of(id(seq, draft)));
+                return Ok(None);
+            };
+            let mut state = channel.lock();
+            if state.gone {
+                continue;
+            }
+            let woken = state.wait.take();
+            let first = self.clock.fetch_add(count, Ordering::AcqRel) + 1;
+            for (draft, seq) in drafts.iter().zip(first..) {
+                let at = draft.at;
+                let id = id(seq, draft);
+                let frame = Frame {
+                    before_id: &scratch[at.start..at.id_at],
+                    own_id: (self.history.replay && draft.given.is_none()).then(|| id.as_ref()),
+                    after_id: &scratch[at.id_at..at.end],
+                    given_id: draft.given.as_ref().filter(|_| self.history.replay),
+                };
+                state.log.append(seq, frame, now, &self.history);
+                id_of(id);
+            }
+            channel.tail.store(first + count - 1, Ordering::Relaxed);
+            let yields = state.should_yield(drafts.len(), scratch.len(), &self.history);
+            if state.subscribers == 0 {
+                self.queue_idle(&channel, &mut state);
+            }
+            drop(state);
+            channel.wake(woken);
+            return Ok(yields.then_some(channel));
+        }
+    }
+
+    fn check(&self, name: &str, drafts: &[Draft], scratch: &[u8]) -> Result<(), InvalidEvent> {
+        if is_blank(name) {
+            return Err(Mistake::BlankChannel.into());
+        }
+        let limit = self.limits.channel_name;
+        if name.len() > limit {
+            return Err(Mistake::LongChannel { size: name.len(), limit }.into());
+        }
+        // A single event is kept whatever its size.
+        if drafts.len() > 1 {
+            let bytes = scratch.len() + drafts.len() * ID_LINE_MAX;
+            for (what, size, limit) in
+                [("events", drafts.len(), self.history.events), ("bytes", bytes, self.history.bytes)]
+            {
+                if size > limit {
+                    return Err(Mistake::Batch { what, size, limit }.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The channel to append to, made if need be; `None` where nothing is to be kept.
+    fn channel_to_publish(&self, name: &str) -> Result<Option<Arc<Channel>>, PublishError> {
+        {
+            let map = self.map.read();
+            if map.closed {
+                return Err(PublishError::Closed);
+            }
+            if let Some(channel) = map.channels.get(name) {
+                return Ok(Some(channel.clone()));
+            }
+        }
+        if !self.history.replay {
+            return Ok(None);
+        }
+        let mut map = self.map.write();
+        if map.closed {
+            return Err(PublishError::Closed);
+        }
+        Ok(self.get_or_create(&mut map, name))
+    }
+
+    /// Numbers events of a channel that is not there and cannot be made; `None` if by now it is there.
+    fn pass_by(&self, name: &str, count: u64) -> Result<Option<u64>, PublishError> {
+        let mut map = self.map.write();
+        if map.closed {
+            return Err(PublishError::Closed);
+        }
+        if map.channels.contains_key(name) {
+            return Ok(None);
+        }
+        let first = self.clock.fetch_add(count, Ordering::AcqRel) + 1;
+        if self.history.replay {
+            map.floors.remember(&name.into(), first + count - 1);
+        }
+        Ok(Some(first))
+    }
+
+    fn get_or_create(&self, map: &mut Map, name: &str) -> Option<Arc<Channel>> {
+        if let Some(channel) = map.channels.get(name) {
+            return Some(channel.clone());
+        }
+        while map.channels.len() >= self.limits.hub_channels {
+            let Idle { channel, .. } = self.idle.lock().pop()?;
+            let mut state = channel.lock();
+            state.queued = false;
+            if state.subscribers == 0 && !state.gone {
+                self.collect(map, &channel, &mut state);
+            }
+        }
+        let name: Arc<str> = name.into();
+        let channel = Arc::new(Channel::new(name.clone(), map.floors.recall(&name)));
+        map.channels.insert(name, channel.clone());
+        Some(channel)
+    }
+
+    /// Takes a channel out of the map; its floor stays.
+    fn collect(&self, map: &mut Map, channel: &Arc<Channel>, state: &mut State) {
+        self.retire(state);
+        map.channels.remove(&channel.name);
+        if self.history.replay {
+            map.floors.remember(&channel.name, state.log.tail());
+        }
+        state.free_if_abandoned();
+    }
+
+    fn retire(&self, state: &mut State) {
+        state.gone = true;
+        self.delivered.fetch_add(state.delivered, Ordering::Relaxed);
+    }
+
+    /// Queues a channel that nobody listens to, for the time when its last event is too old.
+    fn queue_idle(&self, channel: &Arc<Channel>, state: &mut State) {
+        let Some(newest) = state.log.newest_at().filter(|_| !state.queued) else { return };
+        state.queued = true;
+        let due = newest.saturating_add(u64::try_from(self.history.age.as_nanos()).unwrap_or(u64::MAX));
+        let mut idle = self.idle.lock();
+        idle.push(Idle { due, channel: channel.clone() });
+        self.next_due.store(idle.peek().map_or(u64::MAX, |first| first.due), Ordering::Relaxed);
+    }
+
+    /// Collects idle channels that are due, two at the most: what makes channels also clears them away, with no timer.
+    fn sweep(&self, now: u64) {
+        for _ in 0..2 {
+            if self.next_due.load(Ordering::Relaxed) > now || !self.sweep_one(now) {
+                return;
+            }
+        }
+    }
+
+    fn sweep_one(&self, now: u64) -> bool {
+        let mut idle = self.idle.lock();
+        let due = idle.peek().is_some_and(|first| first.due <= now);
+        let first = if due { idle.pop() } else { None };
+        self.next_due.store(idle.peek().map_or(u64::MAX, |next| next.due), Ordering::Relaxed);
+        drop(idle);
+        let Some(Idle { channel, .. }) = first else { return false };
+        let mut map = self.map.write();
+        let mut state = channel.lock();
+        state.queued = false;
+        if state.subscribers == 0 && !state.gone {
+            state.log.expire(now, &self.history);
+            if state.log.is_empty() {
+                self.collect(&mut map, &channel, &mut state);
+            } else {
+                self.queue_idle(&channel, &mut state);
+            }
+        }
+        true
+    }
+
+    /// A subscription to these channels, which must differ from each other.
+    pub(crate) fn subscribe(
+        self: &Arc<Self>,
+        names: &[impl AsRef<str>],
+        start: Start<'_>,
+        now: Instant,
+    ) -> Result<Cursor, SubscribeError> {
+        let now = self.nanos(now);
+        if names.is_empty() {
+            return Err(SubscribeError::NoChannels);
+        }
+        if names.len() > self.limits.channels {
+            return Err(SubscribeError::TooManyChannels { channels: names.len(), limit: self.limits.channels });
+        }
+        let limit = self.limits.channel_name;
+        if let Some(long) = names.iter().map(AsRef::as_ref).find(|name| name.len() > limit) {
+            return Err(SubscribeError::ChannelName { size: long.len(), limit });
+        }
+        self.sweep(now);
+        let room = |count: usize| (count < self.limits.subscriptions).then_some(count + 1);
+        if self.subscriptions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err() {
+            return Err(if self.map.read().closed { SubscribeError::Closed } else { SubscribeError::Full });
+        }
+        let mut channels = Vec::with_capacity(names.len());
+        for name in names {
+            match self.join(name.as_ref(), now) {
+                Ok(channel) => channels.push(channel),
+                Err(refused) => {
+                    channels.iter().for_each(|channel| self.leave(channel, channel.lock()));
+                    self.subscriptions.fetch_sub(1, Ordering::Relaxed);
+                    return Err(refused);
+                }
+            }
+        }
+        let position = if self.history.replay { self.position(&channels, start) } else { Some(self.clock()) };
+        Ok(Cursor::new(self.clone(), channels, position))
+    }
+
+    /// A subscription that has ended.
+    pub(crate) fn ended(self: &Arc<Self>) -> Cursor {
+        Cursor::ended(self.clone())
+    }
+
+    /// The seq to start behind; `None` if the id names no place. All channels have been joined, so none is collected.
+    fn position(&self, channels: &[Arc<Channel>], start: Start<'_>) -> Option<u64> {
+        let id = match start {
+            Start::Now => return Some(self.clock()),
+            Start::Unknown => return None,
+            Start::After(id) => id,
+        };
+        match self.epoch.place(id) {
+            Place::Seq(seq) => (seq <= self.clock()).then_some(seq),
+            Place::Foreign => None,
+            Place::Given(id) => {
+                let mut found = None;
+                for channel in channels {
+                    match channel.lock().log.find(id) {
+                        Found::Nowhere => {}
+                        Found::Once(seq) if found.is_none() => found = Some(seq),
+                        Found::Once(_) | Found::Often => return None,
+                    }
+                }
+                found
+            }
+        }
+    }
+
+    fn join(&self, name: &str, now: u64) -> Result<Arc<Channel>, SubscribeError> {
+        loop {
+            let known = {
+                let map = self.map.read();
+                if map.closed {
+                    return Err(SubscribeError::Closed);
+                }
+                map.channels.get(name).cloned()
+            };
+            let channel = match known {
+                Some(channel) => channel,
+                None => {
+                    let mut map = self.map.write();
+                    if map.closed {
+                        return Err(SubscribeError::Closed);
+                    }
+                    self.get_or_create(&mut map, name).ok_or(SubscribeError::Full)?
+                }
+            };
+            let mut state = channel.lock();
+            if !state.gone {
+                state.subscribers += 1;
+                state.log.expire(now, &self.history);
+                drop(state);
+                return Ok(channel);
+            }
+        }
+    }
+
+    /// One subscriber fewer. The channel goes with the last one, unless it keeps events for those who come back.
+    fn leave(&self, channel: &Arc<Channel>, mut state: std::sync::MutexGuard<'_, State>) {
+        state.subscribers -= 1;
+        state.free_if_abandoned();
+        if state.subscribers > 0 || state.gone {
+            return;
+        }
+        if self.history.replay && !state.log.is_empty() {
+            self.queue_idle(channel, &mut state);
+            return;
+        }
+        drop(state);
+        let mut map = self.map.write();
+        let mut state = channel.lock();
+        if state.subscribers == 0 && !state.gone && (!self.history.replay || state.log.is_empty()) {
+            self.collect(&mut map, channel, &mut state);
+        }
+    }
+
+    /// Ends the channel's streams after what is kept, and frees it.
+    pub(crate) fn close_channel(&self, name: &str) {
+        let mut map = self.map.write();
+        let Some(channel) = map.channels.get(name).cloned() else { return };
+        let mut state = channel.lock();
+        self.collect(&mut map, &channel, &mut state);
+        let woken = state.close(Closed::Channel(self.clock()));
+        drop(state);
+        drop(map);
+        channel.wake(woken);
+    }
+
+    /// Refuses new work; streams end by themselves when they have handed out what is left.
+    pub(crate) fn close(&self) {
+        let mut map = self.map.write();
+        map.closed = true;
+        let channels = std::mem::take(&mut map.channels);
+        drop(map);
+        for channel in channels.into_values() {
+            let mut state = channel.lock();
+            self.retire(&mut state);
+            let woken = state.close(Closed::Hub);
+            state.free_if_abandoned();
+            drop(state);
+            channel.wake(woken);
+        }
+        self.idle.lock().clear();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.map.read().closed
+    }
+
+    pub(crate) fn stats(&self, now: Instant) -> Counts {
+        let now = self.nanos(now);
+        while self.next_due.load(Ordering::Relaxed) <= now && self.sweep_one(now) {}
+        let channels: Vec<_> = self.map.read().channels.values().cloned().collect();
+        let (mut delivered, mut retained_bytes) = (self.delivered.load(Ordering::Relaxed), 0);
+        for channel in &channels {
+            let mut state = channel.lock();
+            state.log.expire(now, &self.history);
+            retained_bytes += state.log.bytes();
+            if !state.gone {
+                delivered += state.delivered;
+            }
+        }
+        Counts {
+            subscriptions: self.subscriptions.load(Ordering::Relaxed) as u64,
+            channels: channels.len() as u64,
+            published: self.clock(),
+            delivered,
+            resets: self.resets.load(Ordering::Relaxed),
+            retained_bytes,
+        }
+    }
+
+    fn clock(&self) -> u64 {
+        self.clock.load(Ordering::Acquire)
+    }
+
+    fn nanos(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.born).as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The hub's counters at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    pub(crate) subscriptions: u64,
+    pub(crate) channels: u64,
+    pub(crate) published: u64,
+    pub(crate) delivered: u64,
+    pub(crate) resets: u64,
+    pub(crate) retained_bytes: u64,
+}
+
+/// A channel's name must have something in it.
+pub(crate) fn is_blank(name: &str) -> bool {
+    name.trim().is_empty()
+}
+
+thread_local! {
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Lends a buffer that is reused by the publications of this thread. A waker that publishes gets another one.
+fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
+    scratch.clear();
+    let result = f(&mut scratch);
+    if scratch.capacity() <= 64 << 10 {
+        // On a thread that is ending there is nowhere to put it back.
+        let _ = SCRATCH.try_with(|cell| cell.set(scratch));
+    }
+    result
+}
+
+/// Why a publication failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The event, the batch or the channel's name is not valid: nothing happened.
+    Invalid(InvalidEvent),
+    /// The stream was closed: nothing happened.
+    Closed,
+}
+
+impl From<InvalidEvent> for PublishError {
+    fn from(invalid: InvalidEvent) -> Self {
+        Self::Invalid(invalid)
+    }
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(invalid) => invalid.fmt(f),
+            Self::Closed => f.write_str("publishing to a closed event stream"),
+        }
+    }
+}
+
+impl Error for PublishError {}
+
+/// Why a subscription cannot be had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// No channel was named, or only blank ones.
+    NoChannels,
+    /// More channels than [`Limits::channels`].
+    TooManyChannels {
+        /// How many there were.
+        channels: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A name longer than [`Limits::channel_name`].
+    ChannelName {
+        /// Its bytes.
+        size: usize,
+        /// The bytes it may have.
+        limit: usize,
+    },
+    /// [`Limits::subscriptions`] or [`Limits::hub_channels`] is reached.
+    Full,
+    /// The stream was closed.
+    Closed,
+}
+
+impl fmt::Display for SubscribeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoChannels => f.write_str("no specified channels"),
+            Self::TooManyChannels { channels, limit } => write!(f, "{channels} channels are over the limit of {limit}"),
+            Self::ChannelName { size, limit } => write!(f, "channel name of {size} bytes is over the limit of {limit}"),
+            Self::Full => f.write_str("limit of subscriptions or channels reached"),
+            Self::Closed => f.write_str("subscribing to a closed event stream"),
+        }
+    }
+}
+
+impl Error for SubscribeError {}
