@@ -38,9 +38,10 @@ pub struct Handler {
 #[derive(Clone)]
 enum Source {
     Templates(Arc<Result<Vec<Template>, String>>),
-    Function(Arc<dyn Fn(&Request<()>) -> Channels + Send + Sync>),
+    Function(Arc<Lookup>),
 }
 
+type Lookup = dyn Fn(&Request<()>) -> Channels + Send + Sync;
 type Pattern = Arc<Result<Router<()>, String>>;
 
 impl Handler {

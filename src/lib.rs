@@ -1,4 +1,62 @@
-//! Server-Sent Events from channels.
+//! Server-Sent Events from channels: an endpoint in one call, replay after a lost connection, and no event that goes
+//! missing without a word.
+//!
+//! ```
+//! use eventstream::{Event, EventStream};
+//! use futures::{executor::block_on, StreamExt};
+//! use http::{Request, Response};
+//!
+//! block_on(async {
+//!     let stream = EventStream::new();
+//!
+//!     // In a server's handler: any `http` request in, a finished response out.
+//!     let request = Request::builder().header("accept", "text/event-stream").body(()).unwrap();
+//!     let response = stream.run(&request, Response::new(()), ["news"]).await;
+//!     assert_eq!(response.headers()["content-type"], "text/event-stream");
+//!
+//!     // Anywhere else: every subscriber of the channel has it before this returns.
+//!     let id = stream.publish("news", Event::new("headline").json("It works")).await?;
+//!
+//!     let mut body = response.into_body();
+//!     let (open, event) = (body.next().await.unwrap().unwrap(), body.next().await.unwrap().unwrap());
+//!     assert!(open.ends_with(b"event: stream-open\ndata: \n\n"));
+//!     assert_eq!(event, format!("id: {id}\nevent: headline\ndata: \"It works\"\n\n"));
+//! # Ok::<(), eventstream::PublishError>(())
+//! })?;
+//! # Ok::<(), eventstream::PublishError>(())
+//! ```
+//!
+//! # Ways in
+//!
+//! - [`EventStream::run`] answers a request on channels that the program names.
+//! - [`EventStream::handler`] makes an endpoint from templates such as `room-{id}`, with or without a path pattern. It
+//!   is also a [`tower_service::Service`].
+//! - [`EventStream::subscribe`] and [`subscribe_after`](EventStream::subscribe_after) give the bare stream of frames, and
+//!   [`Subscription::into_body`] makes a body of it.
+//! - [`EventStream::publish`], [`publish_all`](EventStream::publish_all), [`try_publish`](EventStream::try_publish),
+//!   [`publisher`](EventStream::publisher) and [`sink`](EventStream::sink) publish.
+//!
+//! # How it works
+//!
+//! A channel is a log, a subscription is a cursor. An event is encoded once, gets the next number of one clock that all
+//! channels share, and is appended to its channel's log; subscribers are woken and each takes everything behind its
+//! cursor as one [`Bytes`](bytes::Bytes), which it shares with all others at the same place. As there is one clock, one
+//! number is an exact position in any set of channels: that number is the event's id, and replay after `Last-Event-ID`
+//! is a subscription that starts further back. What a log no longer keeps ([`History`]) is known by a number too, so a
+//! gap is never silent: the client gets an event `stream-reset` with `{"channels":[...],"reason":"..."}`, where the
+//! reason is
+//!
+//! - `evicted`: the position it came back with is older than what is kept;
+//! - `lagged`: it read too slowly;
+//! - `unknown`: its id cannot be placed, because the server was restarted, say. The stream goes on from now.
+//!
+//! There is no task, channel or buffer per subscriber, and no framework or runtime underneath: the hub is plain
+//! `futures`, and the only thing that sleeps is the keep-alive ([`runtime`]).
+//!
+//! # What it is not
+//!
+//! No storage: events live in memory and end with the process. No transport of its own between processes: where one
+//! machine is not enough, clients belong behind a proxy made for that.
 
 mod builder;
 mod event;
@@ -21,3 +79,8 @@ pub use publisher::{ChannelPublisher, ChannelSink, Publishing};
 pub use run::Run;
 pub use serve::{Body, Channels, Params};
 pub use subscription::Subscription;
+
+/// The README's example is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,27 @@
+//! The demo's settings, from the environment.
+
+use std::env;
+use std::str::FromStr;
+use std::time::Duration;
+
+use eventstream::{EventStream, History, Limits};
+
+pub(crate) fn stream_from_env() -> Result<EventStream, String> {
+    let mut builder = EventStream::builder().limits(Limits::default().hub_channels(100_000).subscriptions(100_000));
+    if let Some(seconds) = var("KEEP_ALIVE")? {
+        builder = builder.keep_alive(Duration::try_from_secs_f64(seconds).map_err(|why| format!("KEEP_ALIVE: {why}"))?);
+    }
+    builder = match var("HISTORY")? {
+        None => builder,
+        Some(0) => builder.history(History::none()),
+        Some(events) => builder.history(History::default().events(events)),
+    };
+    builder.build().map_err(|why| why.to_string())
+}
+
+fn var<T: FromStr>(name: &str) -> Result<Option<T>, String> {
+    match env::var(name) {
+        Err(_) => Ok(None),
+        Ok(text) => text.parse().map(Some).map_err(|_| format!("{name}: {text:?} is not a number")),
+    }
+}

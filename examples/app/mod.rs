@@ -1,0 +1,93 @@
+//! The demo's routes, for any server that speaks `http`.
+
+mod config;
+mod publish;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use eventstream::{Body, EventStream, Handler};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{Either, Full};
+
+const PAGE: &str = include_str!("page.html");
+
+/// What the demo answers with: a stream, or something short.
+pub(crate) type Answer = Response<Either<Body, Full<Bytes>>>;
+
+#[derive(Clone)]
+pub(crate) struct App {
+    pub(crate) stream: EventStream,
+    one_channel: Handler,
+    many_channels: Handler,
+}
+
+impl App {
+    /// Set up by `KEEP_ALIVE` (seconds) and `HISTORY` (events kept per channel, 0 = none).
+    pub(crate) fn from_env() -> Result<Arc<Self>, String> {
+        let stream = config::stream_from_env()?;
+        Ok(Arc::new(Self {
+            one_channel: stream.handler("{channel}").path("/events/{channel}"),
+            many_channels: stream.handler_fn(|req| publish::query_values(req.uri(), "channel").unwrap_or_default()),
+            stream,
+        }))
+    }
+
+    pub(crate) async fn respond<B>(&self, req: Request<B>) -> Answer
+    where
+        B: http_body::Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let path = req.uri().path();
+        if let Some(channel) =
+            path.strip_prefix("/publish/").filter(|channel| !channel.is_empty() && !channel.contains('/'))
+        {
+            if req.method() != Method::POST {
+                return wrong_method("POST");
+            }
+            let channel = channel.to_owned();
+            return publish::publish(&self.stream, &channel, req).await;
+        }
+        let streams = if path == "/events" {
+            Some(&self.many_channels)
+        } else {
+            path.starts_with("/events/").then_some(&self.one_channel)
+        };
+        let known = streams.is_some() || matches!(path, "/" | "/stats");
+        if known && !matches!(*req.method(), Method::GET | Method::HEAD) {
+            return wrong_method("GET, HEAD");
+        }
+        match streams {
+            Some(handler) => handler.call(req).await.map(Either::Left),
+            None if path == "/" => short(StatusCode::OK, "text/html; charset=utf-8", PAGE),
+            None if path == "/stats" => json(StatusCode::OK, &self.stream.stats()),
+            None => text(StatusCode::NOT_FOUND, "Not Found."),
+        }
+    }
+}
+
+fn wrong_method(allowed: &'static str) -> Answer {
+    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed.");
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+fn text(status: StatusCode, sentence: &str) -> Answer {
+    short(status, "text/plain; charset=utf-8", format!("{sentence}\n"))
+}
+
+fn json(status: StatusCode, value: &impl serde::Serialize) -> Answer {
+    match serde_json::to_string(value) {
+        Ok(json) => short(status, "application/json", json),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+fn short(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Either::Right(Full::new(body.into())));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}

@@ -1,0 +1,144 @@
+//! `POST /publish/{channel}`: JSON in, events out.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use bytes::Bytes;
+use eventstream::{Event, EventStream, PublishError};
+use http::header::CONTENT_TYPE;
+use http::{Request, StatusCode, Uri};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use percent_encoding::percent_decode_str;
+use serde::de::IgnoredAny;
+
+use super::{json, text, Answer};
+
+/// The default of `Limits::frame`.
+const MAX_JSON: usize = 1 << 20;
+const MAX_NDJSON: usize = 16 << 20;
+
+pub(crate) async fn publish<B>(stream: &EventStream, channel: &str, req: Request<B>) -> Answer
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    try_publish(stream, channel, req).await.unwrap_or_else(|Refusal(status, why)| text(status, &format!("{why}.")))
+}
+
+async fn try_publish<B>(stream: &EventStream, channel: &str, req: Request<B>) -> Result<Answer, Refusal>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let channel = decode(channel).ok_or_else(|| bad("The channel's name is not UTF-8"))?;
+    let query = Query::of(req.uri())?;
+    let ndjson = req.headers().get(CONTENT_TYPE).is_some_and(|value| {
+        let essence = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
+        essence.trim_ascii().eq_ignore_ascii_case(b"application/x-ndjson")
+    });
+    if ndjson {
+        if query.id.is_some() {
+            return Err(bad("Parameter \"id\" cannot go with several events"));
+        }
+        let body = read(req, MAX_NDJSON).await?;
+        let mut events = Vec::new();
+        for (number, line) in (1..).zip(body.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+            check(line).map_err(|why| bad(format_args!("Line {number} is not JSON: {why}")))?;
+            events.push(query.event(line));
+        }
+        let ids = stream.publish_all(&channel, events).await?;
+        return Ok(json(StatusCode::OK, &ids.iter().map(AsRef::as_ref).collect::<Vec<&str>>()));
+    }
+    let body = read(req, MAX_JSON).await?;
+    check(&body).map_err(|why| bad(format_args!("The body is not JSON: {why}")))?;
+    let event = query.event(&body);
+    let event = match query.id {
+        Some(id) => event.id(id),
+        None => event,
+    };
+    Ok(json(StatusCode::OK, &stream.publish(&channel, event).await?.as_ref()))
+}
+
+/// A status, and the sentence that says why.
+struct Refusal(StatusCode, String);
+
+fn bad(why: impl Display) -> Refusal {
+    Refusal(StatusCode::BAD_REQUEST, why.to_string())
+}
+
+impl From<PublishError> for Refusal {
+    fn from(error: PublishError) -> Self {
+        let status = match &error {
+            PublishError::Invalid(invalid) if invalid.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
+            PublishError::Invalid(_) => StatusCode::BAD_REQUEST,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self(status, format!("Not published: {error}"))
+    }
+}
+
+/// The parameters of a publication.
+struct Query {
+    name: String,
+    id: Option<String>,
+    retry: Option<Duration>,
+}
+
+impl Query {
+    fn of(uri: &Uri) -> Result<Self, Refusal> {
+        let first = |name: &str| match query_values(uri, name) {
+            Some(values) => Ok(values.into_iter().next()),
+            None => Err(bad(format_args!("Parameter {name:?} is not UTF-8"))),
+        };
+        let retry = first("retry")?.map(|millis| {
+            let millis = millis.parse().map_err(|_| bad(format_args!("Parameter \"retry\" is no number: {millis:?}")));
+            millis.map(Duration::from_millis)
+        });
+        Ok(Self { name: first("event")?.unwrap_or_default(), id: first("id")?, retry: retry.transpose()? })
+    }
+
+    fn event(&self, data: &str) -> Event {
+        let event = Event::new(&self.name).data(data);
+        match self.retry {
+            Some(after) => event.retry(after),
+            None => event,
+        }
+    }
+}
+
+/// Any JSON: it is passed on as it is, so how deep it nests does not matter here.
+fn check(text: &str) -> serde_json::Result<IgnoredAny> {
+    serde_json::from_str(text)
+}
+
+async fn read<B>(req: Request<B>, limit: usize) -> Result<String, Refusal>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match Limited::new(req.into_body(), limit).collect().await {
+        Ok(body) => {
+            let text = String::from_utf8(body.to_bytes().into());
+            text.map_err(|_| bad("The body is not UTF-8"))
+        }
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("The body is over the limit of {limit} bytes")))
+        }
+        Err(error) => Err(bad(format_args!("The body cannot be read: {error}"))),
+    }
+}
+
+/// All values of this name in the query; `None` if one is not UTF-8.
+pub(crate) fn query_values(uri: &Uri, name: &str) -> Option<Vec<String>> {
+    let pairs = uri.query().unwrap_or_default().split('&');
+    let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.filter(|(key, _)| decode_form(key).as_deref() == Some(name)).map(|(_, value)| decode_form(value)).collect()
+}
+
+fn decode_form(text: &str) -> Option<String> {
+    decode(&text.replace('+', " "))
+}
+
+fn decode(text: &str) -> Option<String> {
+    percent_decode_str(text).decode_utf8().ok().map(Into::into)
+}
