@@ -1,10 +1,8 @@
 //! One channel: its log and its readers behind one lock.
 
-use std::sync::MutexGuard;
-
 use super::limits::History;
 use super::log::Log;
-use super::sync::{Arc, AtomicU64, Mutex, Ordering};
+use super::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
 use super::wait_list::{WaitList, Woken};
 
 #[derive(Debug)]

@@ -455,7 +455,7 @@ impl Hub {
     }
 
     /// One subscriber fewer. The channel goes with the last one, unless it keeps events for those who come back.
-    fn leave(&self, channel: &Arc<Channel>, mut state: std::sync::MutexGuard<'_, State>) {
+    fn leave(&self, channel: &Arc<Channel>, mut state: sync::MutexGuard<'_, State>) {
         state.subscribers -= 1;
         state.free_if_abandoned();
         if state.subscribers > 0 || state.gone {

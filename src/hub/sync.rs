@@ -1,16 +1,26 @@
-//! Locks that outlive a panic: nothing but plain data is touched under them, so what they guard stays whole.
+//! Locks and atomics: the standard library's, or loom's where a model is checked.
+//!
+//! The locks outlive a panic: nothing but plain data is touched under them, so what they guard stays whole.
 
-pub(super) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::PoisonError;
+
 pub(super) use std::sync::Arc;
 
-use std::sync::{MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard};
+#[cfg(eventstream_loom)]
+use loom::sync as imp;
+#[cfg(not(eventstream_loom))]
+use std::sync as imp;
 
-#[derive(Debug, Default)]
-pub(super) struct Mutex<T>(std::sync::Mutex<T>);
+pub(super) use imp::atomic::{AtomicU64, AtomicUsize, Ordering};
+pub(super) use imp::MutexGuard;
+use imp::{RwLockReadGuard, RwLockWriteGuard};
+
+#[derive(Debug)]
+pub(super) struct Mutex<T>(imp::Mutex<T>);
 
 impl<T> Mutex<T> {
     pub(super) fn new(value: T) -> Self {
-        Self(std::sync::Mutex::new(value))
+        Self(imp::Mutex::new(value))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, T> {
@@ -18,8 +28,14 @@ impl<T> Mutex<T> {
     }
 }
 
-#[derive(Debug, Default)]
-pub(super) struct RwLock<T>(std::sync::RwLock<T>);
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct RwLock<T>(imp::RwLock<T>);
 
 impl<T> RwLock<T> {
     pub(super) fn read(&self) -> RwLockReadGuard<'_, T> {
@@ -28,5 +44,11 @@ impl<T> RwLock<T> {
 
     pub(super) fn write(&self) -> RwLockWriteGuard<'_, T> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Default> Default for RwLock<T> {
+    fn default() -> Self {
+        Self(imp::RwLock::new(T::default()))
     }
 }

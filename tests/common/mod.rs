@@ -13,7 +13,7 @@ use futures::task::noop_waker_ref;
 
 /// A clock that stands still until it is moved.
 #[derive(Clone)]
-pub struct ManualTimer(Arc<Mutex<Clock>>);
+pub(crate) struct ManualTimer(Arc<Mutex<Clock>>);
 
 struct Clock {
     now: Instant,
@@ -21,12 +21,12 @@ struct Clock {
 }
 
 impl ManualTimer {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(Clock { now: Instant::now(), sleepers: Vec::new() })))
     }
 
     /// Moves the clock on and wakes all sleepers, due or not.
-    pub fn advance(&self, by: Duration) {
+    pub(crate) fn advance(&self, by: Duration) {
         let sleepers = {
             let mut clock = self.0.lock().unwrap();
             clock.now += by;
@@ -56,7 +56,7 @@ impl Timer for ManualTimer {
 }
 
 /// All items that a stream has now, and whether it has ended.
-pub fn ready<S: Stream + Unpin>(stream: &mut S) -> (Vec<S::Item>, bool) {
+pub(crate) fn ready<S: Stream + Unpin>(stream: &mut S) -> (Vec<S::Item>, bool) {
     let mut cx = std::task::Context::from_waker(noop_waker_ref());
     let mut items = Vec::new();
     loop {
@@ -69,12 +69,12 @@ pub fn ready<S: Stream + Unpin>(stream: &mut S) -> (Vec<S::Item>, bool) {
 }
 
 /// The bytes that a subscription has now, as text.
-pub fn text<S: Stream<Item = Bytes> + Unpin>(stream: &mut S) -> String {
+pub(crate) fn text<S: Stream<Item = Bytes> + Unpin>(stream: &mut S) -> String {
     String::from_utf8(ready(stream).0.concat()).unwrap()
 }
 
 /// The bytes that a body has now, as text.
-pub fn body_text(body: &mut eventstream::Body) -> String {
+pub(crate) fn body_text(body: &mut eventstream::Body) -> String {
     let bytes: Vec<Bytes> = ready(body).0.into_iter().map(|item| item.unwrap_or_else(|never| match never {})).collect();
     String::from_utf8(bytes.concat()).unwrap()
 }

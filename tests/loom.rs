@@ -1,0 +1,270 @@
+//! Every interleaving of a few threads, by loom: no wake-up and no event is lost, nothing comes twice.
+//!
+//! `RUSTFLAGS="--cfg eventstream_loom" cargo test --release --target-dir target/loom --test loom`
+#![cfg(eventstream_loom)]
+
+use std::pin::pin;
+use std::task::{Context, Poll};
+
+use eventstream::{Event, EventId, EventStream, Subscription};
+use futures::future::Either;
+use futures::stream::{Stream, StreamExt};
+use futures::task::noop_waker_ref;
+use loom::future::block_on;
+use loom::thread;
+
+/// Deep enough for each of the hub's known traps, shallow enough to end.
+const PREEMPTIONS: usize = 3;
+
+fn model(f: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound.get_or_insert(PREEMPTIONS);
+    builder.check(f);
+}
+
+fn publish(stream: &EventStream, channel: &str) -> EventId {
+    stream.try_publish(channel, Event::default()).unwrap()
+}
+
+/// Publishes on another thread.
+fn publisher(stream: &EventStream, channel: &'static str) -> thread::JoinHandle<EventId> {
+    let stream = stream.clone();
+    thread::spawn(move || publish(&stream, channel))
+}
+
+/// The ids of the frames in an item.
+fn ids(item: &[u8]) -> Vec<String> {
+    let text = std::str::from_utf8(item).unwrap();
+    text.lines().filter_map(|line| line.strip_prefix("id: ")).map(str::to_owned).collect()
+}
+
+/// Waits until as many events have come.
+fn receive(subscription: &mut Subscription, events: usize) -> Vec<String> {
+    let mut got = Vec::new();
+    while got.len() < events {
+        got.extend(ids(&block_on(subscription.next()).unwrap()));
+    }
+    got
+}
+
+fn poll(subscription: &mut Subscription) -> Poll<Option<bytes::Bytes>> {
+    subscription.poll_next_unpin(&mut Context::from_waker(noop_waker_ref()))
+}
+
+fn sorted(mut ids: Vec<String>) -> Vec<String> {
+    ids.sort();
+    ids
+}
+
+#[test]
+fn a_reader_is_woken_by_every_publisher() {
+    model(|| {
+        let stream = EventStream::new();
+        let mut subscription = stream.subscribe("a");
+        let publishers = [publisher(&stream, "a"), publisher(&stream, "a")];
+        let got = receive(&mut subscription, 2);
+        let published = publishers.map(|thread| thread.join().unwrap().to_string());
+        assert_eq!(got, sorted(published.into()));
+    });
+}
+
+#[test]
+fn an_armed_reader_that_is_polled_for_nothing_is_still_woken() {
+    model(|| {
+        let stream = EventStream::new();
+        let mut subscription = stream.subscribe("a");
+        let thread = publisher(&stream, "a");
+        let mut got = Vec::new();
+        block_on(futures::future::poll_fn(|cx| {
+            // A spurious poll in between, with the same waker.
+            for _ in 0..2 {
+                if let Poll::Ready(Some(item)) = subscription.poll_next_unpin(cx) {
+                    got = ids(&item);
+                    return Poll::Ready(());
+                }
+            }
+            Poll::Pending
+        }));
+        assert_eq!(got, [thread.join().unwrap().to_string()]);
+    });
+}
+
+#[test]
+fn the_last_waker_is_the_one_that_is_woken() {
+    model(|| {
+        let stream = EventStream::new();
+        let (mut one, mut many) = (stream.subscribe("a"), stream.subscribe(["a", "b"]));
+        assert!(poll(&mut one).is_pending() && poll(&mut many).is_pending());
+        let thread = publisher(&stream, "a");
+        let got = [receive(&mut one, 1), receive(&mut many, 1)].concat();
+        let id = thread.join().unwrap().to_string();
+        assert_eq!(got, [id.clone(), id]);
+    });
+}
+
+#[test]
+fn a_reader_learns_of_the_end() {
+    for channels in [&["a"][..], &["a", "b"]] {
+        model(move || {
+            let stream = EventStream::new();
+            let mut subscription = stream.subscribe(channels);
+            let closer = stream.clone();
+            let thread = thread::spawn(move || closer.close_channel("a"));
+            assert_eq!(block_on(subscription.next()), None);
+            thread.join().unwrap();
+            let mut subscription = stream.subscribe("c");
+            let closer = stream.clone();
+            let thread = thread::spawn(move || drop(closer.close()));
+            assert_eq!(block_on(subscription.next()), None);
+            thread.join().unwrap();
+        });
+    }
+}
+
+#[test]
+fn what_was_accepted_before_the_end_is_handed_out() {
+    model(|| {
+        let stream = EventStream::new();
+        let mut subscription = stream.subscribe("a");
+        let other = stream.clone();
+        let thread = thread::spawn(move || other.try_publish("a", Event::default()).ok());
+        drop(stream.close());
+        let mut got = Vec::new();
+        while let Some(item) = block_on(subscription.next()) {
+            got.extend(ids(&item));
+        }
+        let accepted: Vec<_> = thread.join().unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(got, accepted);
+    });
+}
+
+#[test]
+fn dropping_one_reader_does_not_touch_another() {
+    for channels in [&["a"][..], &["a", "b"]] {
+        model(move || {
+            let stream = EventStream::new();
+            let mut leaves = stream.subscribe(channels);
+            let mut stays = stream.subscribe(channels);
+            assert!(poll(&mut leaves).is_pending());
+            let thread = publisher(&stream, "a");
+            let other = thread::spawn(move || drop(leaves));
+            let got = receive(&mut stays, 1);
+            assert_eq!(got, [thread.join().unwrap().to_string()]);
+            other.join().unwrap();
+            drop(stays);
+            assert_eq!(stream.stats().subscriptions, 0);
+        });
+    }
+}
+
+/// The cut: a publisher between drawing its seq and storing its event must not be passed over.
+#[test]
+fn no_event_of_another_channel_is_passed_over_when_the_cursor_moves() {
+    model(|| {
+        let stream = EventStream::new();
+        let mut subscription = stream.subscribe(["a", "b"]);
+        let publishers = [publisher(&stream, "a"), publisher(&stream, "b")];
+        let got = receive(&mut subscription, 2);
+        let published = publishers.map(|thread| thread.join().unwrap().to_string());
+        assert_eq!(got, sorted(published.into()), "in the order of their seqs, each once");
+        assert!(poll(&mut subscription).is_pending());
+    });
+}
+
+/// As above for a reader whose legs sleep already: one publisher wakes it while the other is at work.
+#[test]
+fn a_leg_that_slept_is_not_passed_over() {
+    model(|| {
+        let stream = EventStream::new();
+        let mut subscription = stream.subscribe(["a", "b"]);
+        assert!(poll(&mut subscription).is_pending());
+        let publishers = [publisher(&stream, "a"), publisher(&stream, "b")];
+        let got = receive(&mut subscription, 2);
+        let published = publishers.map(|thread| thread.join().unwrap().to_string());
+        assert_eq!(got, sorted(published.into()));
+    });
+}
+
+/// Trap: a sleeping reader is judged by the wait list's generation, not by what the log has.
+#[test]
+fn a_reader_that_took_an_event_without_sleeping_is_armed_anew() {
+    for channels in [&["a"][..], &["a", "b"]] {
+        model(move || {
+            let stream = EventStream::new();
+            let mut subscription = stream.subscribe(channels);
+            assert!(poll(&mut subscription).is_pending());
+            let first = publish(&stream, "a");
+            assert_eq!(receive(&mut subscription, 1), [first.to_string()]);
+            let thread = publisher(&stream, "a");
+            let got = receive(&mut subscription, 1);
+            assert_eq!(got, [thread.join().unwrap().to_string()]);
+        });
+    }
+}
+
+/// Trap: a leg is not armed and forgotten while it has something to read, or while it is closed.
+#[test]
+fn a_reader_with_something_left_does_not_sleep() {
+    model(|| {
+        let stream = EventStream::builder().limits(eventstream::Limits::default().item(1)).build().unwrap();
+        let mut subscription = stream.subscribe(["a", "b"]);
+        let (first, second) = (publish(&stream, "a"), publish(&stream, "a"));
+        let other = stream.clone();
+        let thread = thread::spawn(move || {
+            other.close_channel("a");
+            publish(&other, "b");
+        });
+        assert_eq!(receive(&mut subscription, 2), [first.to_string(), second.to_string()]);
+        assert_eq!(block_on(subscription.next()), None, "the rest was published after the channel was closed");
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn a_channel_that_is_collected_loses_nothing() {
+    model(|| {
+        let stream = EventStream::new();
+        let origin = stream.subscribe("b").last_event_id();
+        let last = stream.subscribe("a");
+        let thread = publisher(&stream, "a");
+        let collector = thread::spawn(move || drop(last));
+        let other = stream.clone();
+        let newcomer = thread::spawn(move || drop(other.subscribe("a")));
+        let id = thread.join().unwrap().to_string();
+        collector.join().unwrap();
+        newcomer.join().unwrap();
+        let mut returning = stream.subscribe_after("a", origin.as_ref());
+        assert_eq!(receive(&mut returning, 1), [id]);
+    });
+}
+
+#[test]
+fn a_reader_that_joins_while_the_channel_is_collected_gets_what_comes() {
+    model(|| {
+        let stream = EventStream::new();
+        let last = stream.subscribe("a");
+        let collector = thread::spawn(move || drop(last));
+        let mut subscription = stream.subscribe("a");
+        let id = publish(&stream, "a").to_string();
+        assert_eq!(receive(&mut subscription, 1), [id]);
+        collector.join().unwrap();
+    });
+}
+
+/// A sleep that is given up for another future leaves nothing behind that could be missed later.
+#[test]
+fn a_read_that_was_given_up_loses_nothing() {
+    model(|| {
+        let stream = EventStream::new();
+        let mut subscription = stream.subscribe("a");
+        let thread = publisher(&stream, "a");
+        let given_up = block_on(async {
+            match futures::future::select(subscription.next(), pin!(async {})).await {
+                Either::Left((item, _)) => item,
+                Either::Right(_) => None,
+            }
+        });
+        let got = given_up.map_or_else(|| receive(&mut subscription, 1), |item| ids(&item));
+        assert_eq!(got, [thread.join().unwrap().to_string()]);
+    });
+}

@@ -1,0 +1,219 @@
+//! What the hub holds, counted by the allocator: bounded, small, and given back.
+
+mod common;
+
+use std::time::Duration;
+
+use allocation_counter::{measure, AllocationInfo};
+use bytes::Bytes;
+use common::{ready, ManualTimer};
+use eventstream::{Event, EventStream, History, Subscription};
+
+const KIB: usize = 1 << 10;
+/// The default of `History::bytes`.
+const LOG: usize = KIB * KIB;
+const CHUNK: usize = 16 * KIB;
+
+/// What `f` leaves allocated, the most it had, and how often it allocated.
+struct Cost {
+    left: usize,
+    most: usize,
+    times: u64,
+}
+
+/// Counts with everything that is made once per thread made before.
+fn cost<T>(f: impl FnOnce() -> T) -> (Cost, T) {
+    warm_up();
+    let mut kept = None;
+    let AllocationInfo { count_total: times, bytes_current, bytes_max, .. } = measure(|| kept = Some(f()));
+    let left = usize::try_from(bytes_current).unwrap_or(0);
+    (Cost { left, most: bytes_max as usize, times }, kept.unwrap())
+}
+
+fn warm_up() {
+    let stream = EventStream::new();
+    let mut subscriptions = [stream.subscribe("a"), stream.subscribe(["a", "b"])];
+    for _ in 0..10 {
+        stream.try_publish("a", event()).unwrap();
+        stream.try_publish("b", event()).unwrap();
+        subscriptions.iter_mut().for_each(|subscription| drop(ready(subscription)));
+    }
+}
+
+/// 138 bytes on the wire, with an id of two digits.
+fn event() -> Event {
+    Event::new("message").data("x".repeat(97))
+}
+
+fn next(subscription: &mut Subscription) -> Bytes {
+    let (mut items, _) = ready(subscription);
+    assert_eq!(items.len(), 1);
+    items.remove(0)
+}
+
+#[test]
+fn an_idle_subscriber_costs_at_most_128_bytes() {
+    const N: usize = 10_000;
+    let stream = EventStream::new();
+    let (cost, subscriptions) = cost(|| {
+        let mut subscriptions = Vec::with_capacity(N);
+        subscriptions.extend((0..N).map(|_| stream.subscribe("a")));
+        subscriptions.iter_mut().for_each(|subscription| assert!(ready(subscription).0.is_empty()));
+        subscriptions
+    });
+    println!("{} bytes per idle subscriber", cost.left / N);
+    assert!(cost.left / N <= 128);
+    drop(subscriptions);
+}
+
+#[test]
+fn an_idle_channel_with_one_subscriber_costs_at_most_640_bytes() {
+    const N: usize = 10_000;
+    for history in [History::default(), History::default().events(1 << 20).bytes(1 << 30)] {
+        let stream = EventStream::builder().history(history).build().unwrap();
+        let names: Vec<String> = (0..N).map(|n| format!("channel {n}")).collect();
+        let (cost, subscriptions) = cost(|| {
+            let mut subscriptions = Vec::with_capacity(N);
+            subscriptions.extend(names.iter().map(|name| stream.subscribe(name)));
+            subscriptions.iter_mut().for_each(|subscription| assert!(ready(subscription).0.is_empty()));
+            subscriptions
+        });
+        println!("{} bytes per idle channel with one subscriber", cost.left / N);
+        assert!(cost.left / N <= 640);
+        drop(subscriptions);
+    }
+}
+
+#[test]
+fn publishing_and_reading_allocate_next_to_nothing() {
+    const EVENTS: u64 = 10_000;
+    for readers in [0, 1, 100] {
+        let stream = EventStream::new();
+        let mut subscriptions: Vec<_> = (0..readers).map(|_| stream.subscribe("a")).collect();
+        let events: Vec<Event> = (0..2 * EVENTS).map(|_| event()).collect();
+        let mut events = events.into_iter();
+        let mut pass = |events: &mut dyn Iterator<Item = Event>| {
+            for event in events {
+                stream.try_publish("a", event).unwrap();
+                for subscription in &mut subscriptions {
+                    drop(next_item(subscription));
+                }
+            }
+        };
+        pass(&mut events.by_ref().take(EVENTS as usize));
+        let (cost, ()) = cost(|| pass(&mut events));
+        println!("{} allocations per event at {readers} readers", cost.times as f64 / EVENTS as f64);
+        assert!(cost.times <= EVENTS / 10);
+    }
+}
+
+/// Without a list of items, which would be counted.
+fn next_item(subscription: &mut Subscription) -> Option<Bytes> {
+    use futures::{FutureExt, StreamExt};
+    let item = subscription.next().now_or_never().flatten();
+    assert!(subscription.next().now_or_never().is_none());
+    item
+}
+
+#[test]
+fn a_reader_that_never_polls_costs_no_more_than_the_log() {
+    let stream = EventStream::new();
+    let subscription = stream.subscribe("a");
+    let (cost, ()) = cost(|| {
+        for _ in 0..200_000 {
+            stream.try_publish("a", event()).unwrap();
+        }
+    });
+    println!("{} KiB at most", cost.most / KIB);
+    assert!(cost.most <= LOG + CHUNK + 64 * KIB);
+    drop(subscription);
+}
+
+/// The bytes of a frame are pinned by who holds an item, but no more than a chunk by each.
+#[test]
+fn readers_that_hold_a_small_item_each_pin_a_chunk_at_most() {
+    const READERS: usize = 2_000;
+    let stream = EventStream::new();
+    // Up to date when they read: the item is at the tail.
+    let (at_tail, held) = cost(|| {
+        let mut held = Vec::with_capacity(READERS);
+        for _ in 0..READERS {
+            let mut reader = stream.subscribe("a");
+            stream.try_publish("a", event()).unwrap();
+            held.push((next(&mut reader), reader));
+            for _ in 0..CHUNK / 138 {
+                stream.try_publish("a", event()).unwrap();
+            }
+        }
+        held
+    });
+    println!("{} bytes per reader at the tail", at_tail.left / READERS);
+    assert!(at_tail.left <= LOG + READERS * (CHUNK + 512));
+    drop(held);
+    // Behind when they read: an item is a copy of its own bytes, or worth a good part of the chunk it pins.
+    let stream = EventStream::builder().limits(eventstream::Limits::default().item(100)).build().unwrap();
+    let (behind, held) = cost(|| {
+        let mut held = Vec::with_capacity(READERS);
+        for _ in 0..READERS {
+            let mut reader = stream.subscribe("a");
+            for _ in 0..CHUNK / 138 {
+                stream.try_publish("a", event()).unwrap();
+            }
+            held.push((next_one(&mut reader), reader));
+        }
+        held
+    });
+    println!("{} bytes per reader behind", behind.left / READERS);
+    assert!(behind.left <= LOG + READERS * 1024);
+    drop(held);
+}
+
+fn next_one(subscription: &mut Subscription) -> Bytes {
+    use futures::{FutureExt, StreamExt};
+    subscription.next().now_or_never().flatten().unwrap()
+}
+
+#[test]
+fn abandoned_channels_are_all_collected() {
+    const N: usize = 100_000;
+    for history in [History::default(), History::none()] {
+        let timer = ManualTimer::new();
+        let stream = EventStream::builder().history(history).timer(timer.clone()).build().unwrap();
+        let (cost, ()) = cost(|| {
+            for n in 0..N {
+                let name = n.to_string();
+                let mut subscription = stream.subscribe(&name);
+                assert!(ready(&mut subscription).0.is_empty());
+                if n % 2 == 0 {
+                    stream.try_publish(&name, Event::default()).unwrap();
+                }
+            }
+            timer.advance(Duration::from_secs(301));
+            // Each of these looks at two channels.
+            for _ in 0..N / 2 {
+                drop(stream.subscribe("still here"));
+            }
+        });
+        let stats = stream.stats();
+        println!("{} KiB left of {} KiB", cost.left / KIB, cost.most / KIB);
+        assert_eq!((stats.channels, stats.subscriptions, stats.retained_bytes), (0, 0, 0));
+        // The table of floors, and the buffers of the emptied maps.
+        assert!(cost.left <= 128 * N);
+    }
+}
+
+#[test]
+fn a_million_subscriptions_that_come_and_go_leave_nothing() {
+    let stream = EventStream::new();
+    let mut stays = [stream.subscribe("a"), stream.subscribe(["a", "b"])];
+    stays.iter_mut().for_each(|stays| assert!(ready(stays).0.is_empty()));
+    let (cost, ()) = cost(|| {
+        for n in 0..1_000_000 {
+            let mut subscription = if n % 2 == 0 { stream.subscribe("a") } else { stream.subscribe(["a", "b"]) };
+            assert!(next_item(&mut subscription).is_none());
+        }
+    });
+    println!("{} bytes left, {} at most", cost.left, cost.most);
+    assert!(cost.left <= KIB && cost.most <= 4 * KIB);
+    assert_eq!(stream.stats().subscriptions, 2);
+}

@@ -1,0 +1,166 @@
+//! Wakers are the user's code: whatever they do when woken or dropped, the hub stays usable.
+
+mod common;
+
+use std::future::Future;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+
+use common::{ready, text};
+use eventstream::{Event, EventStream, Subscription};
+use futures::stream::StreamExt;
+
+type Action = Box<dyn Fn() + Send + Sync>;
+
+/// Does something when it is woken, and something when the last handle of it is dropped.
+struct Busybody {
+    woken: Action,
+    dropped: Action,
+    wakes: Arc<AtomicUsize>,
+}
+
+impl Wake for Busybody {
+    fn wake(self: Arc<Self>) {
+        self.wakes.fetch_add(1, Ordering::Relaxed);
+        (self.woken)();
+    }
+}
+
+impl Drop for Busybody {
+    fn drop(&mut self) {
+        (self.dropped)();
+    }
+}
+
+fn nothing() -> Action {
+    Box::new(|| {})
+}
+
+fn busybody(woken: Action, dropped: Action) -> (Waker, Arc<AtomicUsize>) {
+    let wakes = Arc::default();
+    (Arc::new(Busybody { woken, dropped, wakes: Arc::clone(&wakes) }).into(), wakes)
+}
+
+/// Leaves this waker with the subscription's channels.
+fn sleep(subscription: &mut Subscription, waker: Waker) {
+    assert!(subscription.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
+}
+
+/// Everything a waker could do to the stream that it is called from.
+fn meddle(stream: &EventStream, victims: &Arc<Mutex<Vec<Subscription>>>) -> Action {
+    let (stream, victims) = (stream.clone(), Arc::clone(victims));
+    Box::new(move || {
+        stream.try_publish("a", Event::default().data("nested")).unwrap();
+        drop(stream.publish_all("b", [Event::default(), Event::default()]));
+        text(&mut stream.subscribe_after(["a", "b"], "no id of ours"));
+        sleep(&mut stream.subscribe(["a", "b"]), busybody(nothing(), nothing()).0);
+        let victims = std::mem::take(&mut *victims.lock().unwrap());
+        drop(victims);
+        stream.close_channel("c");
+        stream.stats();
+    })
+}
+
+/// Subscriptions to one channel and to several, asleep on the same channels.
+fn sleepers(stream: &EventStream) -> Arc<Mutex<Vec<Subscription>>> {
+    let mut sleepers = vec![stream.subscribe("a"), stream.subscribe(["a", "b", "c"])];
+    sleepers.iter_mut().for_each(|sleeper| sleep(sleeper, busybody(nothing(), nothing()).0));
+    Arc::new(Mutex::new(sleepers))
+}
+
+#[test]
+fn a_waker_may_use_the_stream_when_it_is_woken() {
+    for channels in [&["a"][..], &["a", "b"]] {
+        let stream = EventStream::new();
+        let victims = sleepers(&stream);
+        let mut subscription = stream.subscribe(channels);
+        let (waker, wakes) = busybody(meddle(&stream, &victims), nothing());
+        sleep(&mut subscription, waker);
+        stream.try_publish("a", Event::default().data("first")).unwrap();
+        assert_eq!(wakes.load(Ordering::Relaxed), 1);
+        let seen = text(&mut subscription);
+        assert!(seen.contains("data: first") && seen.contains("data: nested"), "{seen}");
+        assert_eq!(stream.stats().subscriptions, 1);
+    }
+}
+
+#[test]
+fn a_waker_may_use_the_stream_when_it_is_dropped() {
+    for channels in [&["a"][..], &["a", "b"]] {
+        let stream = EventStream::new();
+        let by = |leave: &dyn Fn(Subscription)| {
+            let victims = sleepers(&stream);
+            let mut subscription = stream.subscribe(channels);
+            sleep(&mut subscription, busybody(nothing(), meddle(&stream, &victims)).0);
+            leave(subscription);
+            assert!(victims.lock().unwrap().is_empty(), "the waker was dropped");
+            assert_eq!(stream.stats().subscriptions, 0);
+        };
+        by(&drop);
+        by(&|mut subscription| {
+            // Another waker takes its place.
+            sleep(&mut subscription, busybody(nothing(), nothing()).0);
+            assert!(!ready(&mut subscription).0.is_empty());
+        });
+        by(&|subscription| {
+            stream.try_publish("a", Event::default()).unwrap();
+            drop(subscription);
+        });
+    }
+}
+
+#[test]
+fn a_waker_may_use_the_stream_while_it_closes() {
+    let stream = EventStream::new();
+    let mut subscription = stream.subscribe("c");
+    let (other, waker_stream) = (stream.subscribe("a"), stream.clone());
+    let other = Mutex::new(Some(other));
+    let woken = Box::new(move || {
+        drop(other.lock().unwrap().take());
+        assert!(waker_stream.try_publish("c", Event::default()).is_err() || !waker_stream.stats().channels > 0);
+        drop(waker_stream.close());
+    });
+    sleep(&mut subscription, busybody(woken, nothing()).0);
+    drop(stream.close());
+    assert_eq!(ready(&mut subscription), (Vec::new(), true));
+}
+
+#[test]
+fn a_waker_that_panics_stops_no_other() {
+    for channels in [&["a"][..], &["a", "b"]] {
+        let stream = EventStream::new();
+        let mut subscriptions: Vec<_> = (0..5).map(|_| stream.subscribe(channels)).collect();
+        let mut wakes = Vec::new();
+        for (index, subscription) in subscriptions.iter_mut().enumerate() {
+            let panics: Action = Box::new(move || std::panic::resume_unwind(Box::new(index)));
+            let (waker, count) = busybody(if index % 2 == 1 { panics } else { nothing() }, nothing());
+            sleep(subscription, waker);
+            wakes.push(count);
+        }
+        let panicked = catch_unwind(AssertUnwindSafe(|| stream.try_publish("a", Event::default().data("1"))));
+        assert_eq!(*panicked.unwrap_err().downcast::<usize>().unwrap(), 1, "the first panic goes on");
+        assert!(wakes.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+        stream.try_publish("a", Event::default().data("2")).unwrap();
+        for subscription in &mut subscriptions {
+            let seen = text(subscription);
+            assert!(seen.contains("data: 1\n") && seen.contains("data: 2\n"));
+        }
+        drop(subscriptions);
+        assert_eq!(stream.stats().subscriptions, 0);
+    }
+}
+
+#[test]
+fn a_future_that_publishes_from_its_own_waker_still_gets_its_outcome() {
+    let stream = EventStream::builder().history(eventstream::History::default().events(2)).build().unwrap();
+    let mut subscription = stream.subscribe("a");
+    let (waker, wakes) = busybody(meddle(&stream, &Arc::default()), nothing());
+    let mut publishing = std::pin::pin!(stream.publish("a", Event::default()));
+    // The window is so small that the publisher must give way, which wakes its own task.
+    assert!(publishing.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    assert_eq!(wakes.load(Ordering::Relaxed), 1);
+    assert!(matches!(publishing.poll(&mut Context::from_waker(&waker)), Poll::Ready(Ok(_))));
+    assert!(text(&mut subscription).contains("nested"));
+}
