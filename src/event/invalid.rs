@@ -18,7 +18,7 @@ pub(crate) enum Mistake {
     Json(String),
     Retry(Duration),
     Frame { size: usize, limit: usize },
-    Batch { what: &'static str, size: usize, limit: usize },
+    Batch { limit: usize, of: &'static str },
     BlankChannel,
     LongChannel { size: usize, limit: usize },
 }
@@ -70,9 +70,7 @@ impl fmt::Display for InvalidEvent {
             Mistake::Json(why) => write!(f, "data cannot be written as JSON: {why}"),
             Mistake::Retry(after) => write!(f, "retry of {after:?} is too long"),
             Mistake::Frame { size, limit } => write!(f, "frame of {size} bytes is over the limit of {limit}"),
-            Mistake::Batch { what, size, limit } => {
-                write!(f, "batch of {size} {what} is more than the {limit} that a channel keeps")
-            }
+            Mistake::Batch { limit, of } => write!(f, "batch is more than the {limit} {of} that a channel keeps"),
             Mistake::BlankChannel => f.write_str("channel name is blank"),
             Mistake::LongChannel { size, limit } => {
                 write!(f, "channel name of {size} bytes is over the limit of {limit}")

@@ -253,8 +253,8 @@ impl Many {
                 let readers = state.subscribers;
                 whole = state.log.read(*cursor, cap, readers);
                 limit = whole.as_ref().filter(|whole| whole.last < state.log.tail()).map_or(limit, |whole| whole.last);
-            } else if let Some(last) = state.log.collect(*cursor, cut, cap, out) {
-                limit = limit.min(last);
+            } else if let Some(before) = state.log.collect(*cursor, cut, cap, out) {
+                limit = limit.min(before);
             }
             if let Some(Closed::Channel(end)) = state.closed {
                 self.end = Some(self.end.map_or(end, |earlier| earlier.min(end)));
@@ -267,27 +267,32 @@ impl Many {
                 state.wait.arm_leg(&mut leg.ticket, ReadyLeg { ready: self.ready.clone(), leg: index });
             }
         }
+        if self.end.is_some_and(|end| *cursor >= end) {
+            // What came or went behind the end does not matter any more.
+            return None;
+        }
+        let end = self.end.unwrap_or(u64::MAX);
         let head = if gaps.is_empty() { Vec::new() } else { hub.resets(*cursor, &gaps) };
         let (events, item) = match whole {
             Some(answer) if head.is_empty() => (answer.events, answer.bytes),
             Some(answer) => (answer.events, [&head[..], &answer.bytes].concat().into()),
             None => {
-                let end = self.end.unwrap_or(u64::MAX);
                 out.frames.retain(|&(seq, ..)| seq <= end);
                 let (events, last) = out.cut(limit, cap);
-                if events < out.frames.len() {
-                    limit = limit.min(last);
+                if events > 0 && (limit < end.min(cut) || events < out.frames.len()) {
+                    limit = last;
                 }
                 (events as u64, out.join(events, head).into())
             }
         };
         if limit == u64::MAX {
-            *cursor = cut.max(*cursor);
+            // Not past the end: what comes behind it is for who subscribes again from here.
+            *cursor = cut.min(end).max(*cursor);
             self.ended += ended;
             visited.clear();
             visited.append(&mut self.pending);
         } else {
-            *cursor = limit;
+            *cursor = limit.min(end);
         }
         self.pending = visited;
         hub.delivered.fetch_add(events, Ordering::Relaxed);

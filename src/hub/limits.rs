@@ -107,8 +107,9 @@ impl Limits {
 
     /// Channels at one time; unlimited unless set.
     ///
-    /// When they are reached, a new channel takes the place of the one that longest has had no subscriber. Where every
-    /// channel has one, subscriptions to a new channel are refused, and what is published to one is not kept.
+    /// When they are reached, a new channel takes the place of one without subscribers: of that whose events are the
+    /// oldest. Where every channel has subscribers, a subscription to a new channel is refused, and what is published to
+    /// one is not kept.
     pub fn hub_channels(mut self, channels: usize) -> Self {
         self.hub_channels = channels;
         self

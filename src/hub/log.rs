@@ -246,7 +246,7 @@ impl Log {
     }
 
     /// Adds the frames with `cursor < seq <= cut` to `out`, up to `cap` bytes but at least one. If there are more, gives
-    /// the seq of the last one added.
+    /// the seq before the next one.
     pub(super) fn collect(&self, cursor: u64, cut: u64, cap: usize, out: &mut Collected) -> Option<u64> {
         if self.tail() <= cursor {
             return None;
@@ -267,7 +267,7 @@ impl Log {
             out.frames.push((entry.seq, place(from), place(entry.end)));
             from = entry.end;
         }
-        (behind < due).then_some(newest.seq)
+        (behind < due).then(|| self.entries[behind].seq - 1)
     }
 
     /// Where a publisher's id stands among the events kept.

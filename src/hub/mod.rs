@@ -154,6 +154,7 @@ impl Hub {
             let mut drafts = Vec::new();
             for (index, event) in events.into_iter().enumerate() {
                 drafts.push(self.encode(&event, scratch).map_err(|invalid| invalid.at(index))?);
+                self.check_batch(drafts.len(), scratch.len())?;
             }
             let mut ids = Vec::with_capacity(drafts.len());
             let give_way = self.append(name, &drafts, scratch, now, |given| ids.push(given))?;
@@ -169,6 +170,19 @@ impl Hub {
         Ok(Draft { at, given: event.given_id().map(Arc::from) })
     }
 
+    /// A batch must fit what a channel keeps, or its own end would push out its beginning. A single event always does.
+    fn check_batch(&self, events: usize, bytes: usize) -> Result<(), InvalidEvent> {
+        let bytes = bytes + events * ID_LINE_MAX;
+        let History { events: most_events, bytes: most_bytes, .. } = self.history;
+        if events > most_events {
+            return Err(Mistake::Batch { limit: most_events, of: "events" }.into());
+        }
+        if events > 1 && bytes > most_bytes {
+            return Err(Mistake::Batch { limit: most_bytes, of: "bytes" }.into());
+        }
+        Ok(())
+    }
+
     /// Appends all drafts to the channel, contiguously, and wakes its readers.
     fn append(
         &self,
@@ -179,7 +193,7 @@ impl Hub {
         mut id_of: impl FnMut(EventId),
     ) -> Result<Option<Arc<Channel>>, PublishError> {
         let now = self.nanos(now);
-        self.check(name, drafts, scratch)?;
+        self.check_name(name)?;
         self.sweep(now);
         if drafts.is_empty() {
             return if self.map.read().closed { Err(PublishError::Closed) } else { Ok(None) };
@@ -226,24 +240,13 @@ impl Hub {
         }
     }
 
-    fn check(&self, name: &str, drafts: &[Draft], scratch: &[u8]) -> Result<(), InvalidEvent> {
+    fn check_name(&self, name: &str) -> Result<(), InvalidEvent> {
         if is_blank(name) {
             return Err(Mistake::BlankChannel.into());
         }
         let limit = self.limits.channel_name;
         if name.len() > limit {
             return Err(Mistake::LongChannel { size: name.len(), limit }.into());
-        }
-        // A single event is kept whatever its size.
-        if drafts.len() > 1 {
-            let bytes = scratch.len() + drafts.len() * ID_LINE_MAX;
-            for (what, size, limit) in
-                [("events", drafts.len(), self.history.events), ("bytes", bytes, self.history.bytes)]
-            {
-                if size > limit {
-                    return Err(Mistake::Batch { what, size, limit }.into());
-                }
-            }
         }
         Ok(())
     }
@@ -377,6 +380,9 @@ impl Hub {
             return Err(SubscribeError::ChannelName { size: long.len(), limit });
         }
         self.sweep(now);
+        if !self.has_room_for(names) {
+            return Err(SubscribeError::Full);
+        }
         let room = |count: usize| (count < self.limits.subscriptions).then_some(count + 1);
         if self.subscriptions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err() {
             return Err(if self.map.read().closed { SubscribeError::Closed } else { SubscribeError::Full });
@@ -394,6 +400,17 @@ impl Hub {
         }
         let position = if self.history.replay { self.position(&channels, start) } else { Some(self.clock()) };
         Ok(Cursor::new(self.clone(), channels, position))
+    }
+
+    /// Whether these channels are there or can be made. Asked first, so that what will be refused costs no idle channel
+    /// its events.
+    fn has_room_for(&self, names: &[impl AsRef<str>]) -> bool {
+        if self.limits.hub_channels == usize::MAX {
+            return true;
+        }
+        let map = self.map.read();
+        let missing = names.iter().filter(|name| !map.channels.contains_key(name.as_ref())).count();
+        missing == 0 || map.closed || map.channels.len() + missing <= self.limits.hub_channels + self.idle.lock().len()
     }
 
     /// A subscription that has ended.

@@ -1,0 +1,332 @@
+//! Whoever comes back with the id last received gets exactly what was missed, or is told of it by a `stream-reset`.
+
+mod common;
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use common::{body_text, ready, text, ManualTimer};
+use eventstream::{Body, Builder, Event, EventStream, History, Limits, Subscription};
+use futures::executor::block_on;
+use futures::{FutureExt, StreamExt};
+use http::{Request, Response};
+
+const CHANNELS: [&str; 3] = ["a", "b", "c"];
+/// Fewer than a channel keeps by default.
+const EVENTS: usize = 1000;
+
+fn event(data: impl Display) -> Event {
+    Event::new("e").data(data.to_string())
+}
+
+/// Gives the id and the frame.
+fn publish(stream: &EventStream, channel: &str, data: impl Display) -> (String, String) {
+    let id = stream.try_publish(channel, event(&data)).unwrap().to_string();
+    let frame = format!("id: {id}\nevent: e\ndata: {data}\n\n");
+    (id, frame)
+}
+
+fn publish_with_id(stream: &EventStream, channel: &str, id: &str) -> String {
+    stream.try_publish(channel, event("").id(id)).unwrap();
+    format!("id: {id}\nevent: e\ndata: \n\n")
+}
+
+fn reset(id: impl Display, channels: &[&str], reason: &str) -> String {
+    let channels = channels.join("\",\"");
+    format!("id: {id}\nevent: stream-reset\ndata: {{\"channels\":[\"{channels}\"],\"reason\":\"{reason}\"}}\n\n")
+}
+
+fn next(subscription: &mut Subscription) -> Option<String> {
+    let item = subscription.next().now_or_never().flatten()?;
+    Some(String::from_utf8(item.into()).unwrap())
+}
+
+/// The id of now.
+fn here(stream: &EventStream) -> String {
+    stream.subscribe("a").last_event_id().to_string()
+}
+
+fn keeping(history: History) -> EventStream {
+    EventStream::builder().history(history).build().unwrap()
+}
+
+/// Bodies without keep-alives.
+fn quiet() -> Builder {
+    EventStream::builder().keep_alive(Duration::ZERO)
+}
+
+/// What a client goes by that sees nothing but the wire.
+fn last_id_in(text: &str) -> Option<&str> {
+    text.lines().filter_map(|line| line.strip_prefix("id: ")).last()
+}
+
+/// What was published on some channels, as one text.
+#[derive(Default)]
+struct Whole {
+    text: String,
+    /// For each event of all channels, where in the text a client is that has come as far as it.
+    places: Vec<(String, usize)>,
+}
+
+impl Whole {
+    fn of(channels: &[&str], start: &str, published: &[(&str, String, String)]) -> Self {
+        let mut whole = Self::default();
+        whole.places.push((start.to_owned(), 0));
+        for (channel, id, frame) in published {
+            if channels.contains(channel) {
+                whole.text += frame;
+            }
+            whole.places.push((id.clone(), whole.text.len()));
+        }
+        whole
+    }
+}
+
+/// Unevenly, so that the channels are not in step.
+fn channel_of(number: usize) -> &'static str {
+    CHANNELS[number * number % 7 % 3]
+}
+
+#[test]
+fn from_each_position_of_a_thousand_events_exactly_the_rest_comes() {
+    let stream = EventStream::new();
+    let start = here(&stream);
+    let published: Vec<_> = (0..EVENTS)
+        .map(|number| {
+            let (id, frame) = publish(&stream, channel_of(number), number);
+            (channel_of(number), id, frame)
+        })
+        .collect();
+    for channels in [&["a", "b", "c"][..], &["c", "a"], &["b"]] {
+        let whole = Whole::of(channels, &start, &published);
+        for (position, (id, place)) in whole.places.iter().enumerate() {
+            let rest = text(&mut stream.subscribe_after(channels, id));
+            assert!(rest == whole.text[*place..], "{channels:?} after event {position}");
+        }
+    }
+}
+
+#[test]
+fn drops_between_any_items_lose_nothing_and_repeat_nothing_while_events_come() {
+    for channels in [&["a", "b", "c"][..], &["c", "a"], &["b"]] {
+        for (items, by_wire) in (1..=4).flat_map(|items| [(items, false), (items, true)]) {
+            // A few frames an item.
+            let stream = EventStream::builder().limits(Limits::default().item(200)).build().unwrap();
+            let start = here(&stream);
+            let (mut published, mut received, mut id) = (Vec::new(), String::new(), start.clone());
+            loop {
+                for number in (published.len()..EVENTS).take(25) {
+                    let (id, frame) = publish(&stream, channel_of(number), number);
+                    published.push((channel_of(number), id, frame));
+                }
+                let mut subscription = stream.subscribe_after(channels, &id);
+                let got: Vec<String> = (0..items).map_while(|_| next(&mut subscription)).collect();
+                if got.is_empty() && published.len() == EVENTS {
+                    break;
+                }
+                assert!(got.iter().all(|item| (1..=5).contains(&item.matches("\n\n").count())), "{got:?}");
+                received += &got.concat();
+                id = match last_id_in(&received).filter(|_| by_wire) {
+                    Some(id) => id.to_owned(),
+                    None => subscription.last_event_id().to_string(),
+                };
+            }
+            let whole = Whole::of(channels, &start, &published).text;
+            assert!(received == whole, "{items} items of {channels:?}, by the wire: {by_wire}");
+        }
+    }
+}
+
+#[test]
+fn a_gap_in_one_channel_is_told_of_that_one_and_the_other_loses_nothing() {
+    let stream = keeping(History::default().events(3));
+    let start = here(&stream);
+    let mut live = stream.subscribe(["b", "a"]);
+    let [first, kept @ .., last] =
+        &["b", "a", "a", "a", "a", "a", "b"].map(|channel| publish(&stream, channel, channel).1);
+    let rest = [first, &kept[2..].concat(), last].map(String::as_str).concat();
+    assert_eq!(text(&mut live), reset(&start, &["a"], "lagged") + &rest);
+    assert_eq!(text(&mut stream.subscribe_after(["b", "a"], &start)), reset(&start, &["a"], "evicted") + &rest);
+    assert_eq!(text(&mut stream.subscribe_after("b", &start)), first.to_owned() + last);
+
+    let up_to_date = live.last_event_id();
+    assert_eq!(text(&mut stream.subscribe_after(["b", "a"], up_to_date.as_ref())), "");
+}
+
+#[test]
+fn a_client_cut_right_after_a_reset_is_told_again_and_still_loses_nothing() {
+    let stream =
+        EventStream::builder().history(History::default().events(3)).limits(Limits::default().item(1)).build().unwrap();
+    let start = here(&stream);
+    let frames = ["a", "b", "a", "a", "a"].map(|channel| publish(&stream, channel, channel).1);
+    let mut subscription = stream.subscribe_after(["a", "b"], &start);
+    let told = reset(&start, &["a"], "evicted");
+    assert_eq!(next(&mut subscription).unwrap(), told.clone() + &frames[1]);
+    let again = text(&mut stream.subscribe_after(["a", "b"], last_id_in(&told).unwrap()));
+    assert_eq!(again, told + &frames[1..].concat());
+}
+
+#[test]
+fn a_stream_ended_by_a_closed_channel_goes_on_where_it_ended() {
+    let stream = EventStream::new();
+    let mut both = stream.subscribe(["a", "b"]);
+    let (_, before) = publish(&stream, "b", "before");
+    stream.close_channel("a");
+    let (_, after) = publish(&stream, "b", "after");
+    assert_eq!(ready(&mut both), (vec![before.into()], true));
+    assert_eq!(text(&mut stream.subscribe_after(["a", "b"], both.last_event_id().as_ref())), after);
+}
+
+/// Ways to a body, each behind an id or from now on.
+const WAYS: [fn(&EventStream, Option<&str>) -> Body; 2] = [run, into_body];
+
+fn run(stream: &EventStream, last_event_id: Option<&str>) -> Body {
+    let request = last_event_id.into_iter().fold(Request::builder(), |request, id| request.header("last-event-id", id));
+    block_on(stream.run(&request.body(()).unwrap(), Response::new(()), ["a", "b"])).into_body()
+}
+
+fn into_body(stream: &EventStream, last_event_id: Option<&str>) -> Body {
+    match last_event_id {
+        Some(id) => stream.subscribe_after(["a", "b"], id).into_body(),
+        None => stream.subscribe(["a", "b"]).into_body(),
+    }
+}
+
+/// A body that is cut after its first frame; gives the id that the client comes back with.
+fn cut_after_open(mut body: Body, id: Option<&str>, open: &str) -> Option<String> {
+    let first = body.next().now_or_never().flatten().unwrap().unwrap();
+    assert_eq!(first, open);
+    last_id_in(open).or(id).map(str::to_owned)
+}
+
+fn open(id: &str) -> String {
+    format!("id: {id}\nevent: stream-open\ndata: \n\n")
+}
+
+#[test]
+fn a_body_cut_right_after_its_stream_open_resumes_exactly() {
+    for connect in WAYS {
+        let stream = quiet().history(History::default().events(2)).build().unwrap();
+        let start = here(&stream);
+        let back = cut_after_open(connect(&stream, None), None, &open(&start));
+        let frames = ["a", "b"].map(|channel| publish(&stream, channel, "missed").1).concat();
+        assert_eq!(body_text(&mut connect(&stream, back.as_deref())), open(&start) + &frames);
+
+        // A client that had missed events already, and now has missed more.
+        let back = cut_after_open(connect(&stream, back.as_deref()), back.as_deref(), &open(&start));
+        let (_, more) = publish(&stream, "b", "more");
+        assert_eq!(body_text(&mut connect(&stream, back.as_deref())), open(&start) + &frames + &more);
+    }
+}
+
+#[test]
+fn a_body_cut_before_the_reset_that_was_due_gets_it_when_it_comes_back() {
+    for connect in WAYS {
+        let stream = quiet().history(History::default().events(2)).build().unwrap();
+        let start = here(&stream);
+        let published = ["a", "b", "a", "a"].map(|channel| publish(&stream, channel, channel));
+        let (here, kept) = (&published[3].0, published[1..].iter().map(|(_, frame)| &**frame).collect::<String>());
+
+        // The position of the client, so that the gap is still behind it.
+        let back = cut_after_open(connect(&stream, Some(&start)), Some(&start), &open(&start));
+        let whole = open(&start) + &reset(&start, &["a"], "evicted") + &kept;
+        assert_eq!(body_text(&mut connect(&stream, back.as_deref())), whole);
+
+        // No id, so that the client keeps the one that is not known.
+        let unknown = "0000000000000-1";
+        let no_id = "event: stream-open\ndata: \n\n";
+        let back = cut_after_open(connect(&stream, Some(unknown)), Some(unknown), no_id);
+        let whole = no_id.to_owned() + &reset(here, &["a", "b"], "unknown");
+        assert_eq!(body_text(&mut connect(&stream, back.as_deref())), whole);
+
+        // Once it was told, it goes on from there.
+        let (_, later) = publish(&stream, "b", "later");
+        assert_eq!(body_text(&mut connect(&stream, last_id_in(&whole))), open(here) + &later);
+    }
+}
+
+#[test]
+fn another_life_of_the_stream_knows_none_of_the_ids() {
+    let (before, after) = (EventStream::new(), EventStream::new());
+    let (id, _) = publish(&before, "a", 1);
+    publish(&after, "a", 1);
+    let told = reset(here(&after), &["a", "b"], "unknown");
+    assert_eq!(text(&mut after.subscribe_after(["a", "b"], &id)), told);
+}
+
+#[test]
+fn a_channel_that_was_collected_comes_back_with_no_false_reset_and_no_silent_gap() {
+    let timer = ManualTimer::new();
+    let minute = History::default().age(Duration::from_secs(60));
+    let stream = quiet().history(minute).timer(timer.clone()).build().unwrap();
+    let start = here(&stream);
+    let (up_to_date, _) = publish(&stream, "a", "soon too old");
+    timer.advance(Duration::from_secs(60));
+    assert_eq!(stream.stats().channels, 0);
+    let (_, other) = publish(&stream, "b", "other");
+
+    let mut knows = stream.subscribe_after("a", &up_to_date);
+    let mut knows_both = stream.subscribe_after(["a", "b"], &up_to_date);
+    let mut missed = stream.subscribe_after("a", &start);
+    let mut missed_both = stream.subscribe_after(["a", "b"], &start);
+    assert_eq!(text(&mut knows), "");
+    assert_eq!(text(&mut knows_both), other);
+    assert_eq!(text(&mut missed), reset(&start, &["a"], "evicted"));
+    assert_eq!(text(&mut missed_both), reset(&start, &["a"], "evicted") + &other);
+
+    let (_, next) = publish(&stream, "a", "next");
+    for subscription in [&mut knows, &mut knows_both, &mut missed, &mut missed_both] {
+        assert_eq!(text(subscription), next);
+    }
+}
+
+#[test]
+fn a_channel_that_went_with_its_last_subscriber_comes_back_with_no_false_reset() {
+    let stream = EventStream::new();
+    let subscription = stream.subscribe("a");
+    publish(&stream, "b", "elsewhere");
+    let id = subscription.last_event_id();
+    drop(subscription);
+    assert_eq!(stream.stats().channels, 1);
+    let (_, frame) = publish(&stream, "a", "first");
+    assert_eq!(text(&mut stream.subscribe_after("a", id.as_ref())), frame);
+}
+
+#[test]
+fn a_publishers_id_is_a_place_while_it_is_kept() {
+    let stream = keeping(History::default().events(2));
+    publish_with_id(&stream, "a", "order 1");
+    let (_, other) = publish(&stream, "b", "other");
+    let second = publish_with_id(&stream, "a", "order 2");
+    assert_eq!(text(&mut stream.subscribe_after("a", "order 1")), second);
+    assert_eq!(text(&mut stream.subscribe_after(["a", "b"], "order 1")), other + &second);
+    assert_eq!(text(&mut stream.subscribe_after("a", "order 2")), "");
+
+    publish_with_id(&stream, "a", "order 3");
+    let told = reset(here(&stream), &["a"], "unknown");
+    assert_eq!(text(&mut stream.subscribe_after("a", "order 1")), told, "no longer kept");
+    assert_eq!(text(&mut stream.subscribe_after("a", "order 4")), told, "never published");
+}
+
+#[test]
+fn a_publishers_id_that_is_kept_twice_is_no_place_until_one_of_them_is_gone() {
+    let stream = keeping(History::default().events(2));
+    publish_with_id(&stream, "a", "again");
+    publish_with_id(&stream, "a", "again");
+    let told = reset(here(&stream), &["a"], "unknown");
+    assert_eq!(text(&mut stream.subscribe_after("a", "again")), told);
+    let (_, next) = publish(&stream, "a", "next");
+    assert_eq!(text(&mut stream.subscribe_after("a", "again")), next);
+}
+
+#[test]
+fn a_publishers_id_in_two_channels_is_a_place_in_each_alone() {
+    let stream = EventStream::new();
+    publish_with_id(&stream, "a", "both");
+    publish_with_id(&stream, "b", "both");
+    let [a, b] = ["a", "b"].map(|channel| publish(&stream, channel, channel).1);
+    assert_eq!(text(&mut stream.subscribe_after("a", "both")), a);
+    assert_eq!(text(&mut stream.subscribe_after(["b", "c"], "both")), b);
+    let told = reset(here(&stream), &["a", "b"], "unknown");
+    assert_eq!(text(&mut stream.subscribe_after(["a", "b"], "both")), told);
+}
