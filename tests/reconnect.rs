@@ -57,7 +57,7 @@ fn quiet() -> Builder {
 
 /// What a client goes by that sees nothing but the wire.
 fn last_id_in(text: &str) -> Option<&str> {
-    text.lines().filter_map(|line| line.strip_prefix("id: ")).last()
+    text.lines().filter_map(|line| line.strip_prefix("id: ")).next_back()
 }
 
 /// What was published on some channels, as one text.

@@ -124,7 +124,8 @@ impl Log {
         self.open_start + self.open.len() as u64
     }
 
-    pub(super) fn append(&mut self, seq: u64, frame: Frame<'_>, now: u64, keep: &History) {
+    /// Appends a frame, and tells its bytes.
+    pub(super) fn append(&mut self, seq: u64, frame: Frame<'_>, now: u64, keep: &History) -> usize {
         self.answers.clear();
         let id_len = frame.own_id.map_or(0, |id| "id: ".len() + id.len() + "\n".len());
         let len = frame.before_id.len() + id_len + frame.after_id.len();
@@ -148,6 +149,7 @@ impl Log {
         if let Some(id) = frame.given_id {
             self.given.get_or_insert_with(Box::default).insert(seq, id);
         }
+        len
     }
 
     /// Drops what is older than the age limit.

@@ -217,6 +217,7 @@ impl Hub {
             }
             let woken = state.wait.take();
             let first = self.clock.fetch_add(count, Ordering::AcqRel) + 1;
+            let mut bytes = 0;
             for (draft, seq) in drafts.iter().zip(first..) {
                 let at = draft.at;
                 let id = id(seq, draft);
@@ -226,11 +227,11 @@ impl Hub {
                     after_id: &scratch[at.id_at..at.end],
                     given_id: draft.given.as_ref().filter(|_| self.history.replay),
                 };
-                state.log.append(seq, frame, now, &self.history);
+                bytes += state.log.append(seq, frame, now, &self.history);
                 id_of(id);
             }
             channel.tail.store(first + count - 1, Ordering::Relaxed);
-            let yields = state.should_yield(drafts.len(), scratch.len(), &self.history);
+            let yields = state.should_yield(drafts.len(), bytes, &self.history);
             if state.subscribers == 0 {
                 self.queue_idle(&channel, &mut state);
             }
