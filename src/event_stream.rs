@@ -79,8 +79,8 @@ impl EventStream {
     ///
     /// They have it before this returns; the future tells the outcome, and dropping it undoes nothing. The channel is
     /// made if it is not there. A reader that falls behind what it keeps ([`History`](crate::History)) gets a
-    /// `stream-reset`. The future yields once whenever the channel took half its window since the last time, so that
-    /// readers on the same thread keep up.
+    /// `stream-reset`. The future yields once whenever the channel took half of what it keeps and nobody has read, so
+    /// that readers on the same thread keep up.
     ///
     /// # Errors
     ///
@@ -91,6 +91,9 @@ impl EventStream {
     }
 
     /// Publishes all of `events` or none: in order, and with nothing of others between them in the channel.
+    ///
+    /// It is one step: a batch of more than half of what the channel keeps may push out what readers on the same thread
+    /// had no chance to read yet.
     ///
     /// # Errors
     ///

@@ -205,7 +205,9 @@ fn healthy_readers_keep_up(history: &History, size: usize, channels: Channels, p
             }
             run(main, tasks);
             assert_eq!(stream.stats().resets, 0, "{executor}, publisher as {place}");
-            for (read, text) in received.lock().unwrap().iter() {
+            let received = received.lock().unwrap();
+            assert_eq!(received.len(), 2);
+            for (read, text) in received.iter() {
                 let expected = (0..MANY).filter(|number| read.contains(&channels[number % channels.len()]));
                 let numbers = fields(text, "data: ").map(number);
                 assert!(numbers.eq(expected), "{executor}, publisher as {place}, reader of {read:?}");
@@ -267,4 +269,31 @@ fn a_sink_fed_in_a_loop_leaves_no_reader_behind() {
 #[test]
 fn a_sink_that_sends_all_leaves_no_reader_behind() {
     healthy_readers_keep_up(&History::default(), 0, &["a"], send_all);
+}
+
+#[test]
+fn several_publishers_in_loops_leave_no_reader_behind() {
+    for run in [on_tokio_alone, on_smol_alone, on_local_pool] {
+        let stream = EventStream::new();
+        let received = Received::default();
+        let publishers: Vec<Task> = (0..5)
+            .map(|_| {
+                let stream = stream.clone();
+                let publish = async move {
+                    for number in 0..2_000 {
+                        stream.publish("a", Event::new("e").json(&number)).await.unwrap();
+                    }
+                };
+                Box::pin(publish) as Task
+            })
+            .collect();
+        let closing = stream.clone();
+        let publishing = Box::pin(async move {
+            join_all(publishers).await;
+            closing.close().await;
+        });
+        run(nothing(), vec![reader(&stream, &["a"], &received), reader(&stream, &["a", "b"], &received), publishing]);
+        assert_eq!(stream.stats().resets, 0);
+        assert_eq!(stream.stats().delivered, 20_000);
+    }
 }

@@ -25,7 +25,7 @@ pub(super) struct State {
     pub(super) closed: Option<Closed>,
     /// In the hub's queue of idle channels.
     pub(super) queued: bool,
-    unread: Unread,
+    pub(super) unread: Unread,
 }
 
 /// Why a channel takes no more events.
@@ -37,11 +37,13 @@ pub(super) enum Closed {
     Hub,
 }
 
-/// What was published since a publisher last gave way to readers.
+/// What was published since a reader last read.
 #[derive(Debug, Default)]
-struct Unread {
+pub(super) struct Unread {
     events: usize,
     bytes: usize,
+    /// How often publishers have given way since then.
+    yields: usize,
 }
 
 impl Channel {
@@ -68,7 +70,7 @@ impl Channel {
 
     /// A publisher has given way to the readers.
     pub(crate) fn yielded(&self) {
-        self.lock().unread = Unread::default();
+        self.lock().unread.yields += 1;
     }
 }
 
@@ -87,12 +89,17 @@ impl State {
     }
 
     /// Counts what a publisher appended; true if it is time to give way, lest healthy readers fall out of the window.
+    ///
+    /// That is at half the window, and if still nobody reads, at each further sixteenth: so that several publishers do
+    /// not use it up between them, and a reader that never reads costs little.
     pub(super) fn should_yield(&mut self, events: usize, bytes: usize, keep: &History) -> bool {
         if self.subscribers == 0 {
             return false;
         }
-        self.unread.events += events;
-        self.unread.bytes += bytes;
-        self.unread.events >= keep.events.div_ceil(2) || self.unread.bytes >= keep.bytes.div_ceil(2)
+        let Unread { events: all_events, bytes: all_bytes, yields } = &mut self.unread;
+        *all_events = all_events.saturating_add(events);
+        *all_bytes = all_bytes.saturating_add(bytes);
+        let reached = |unread: usize, window: usize| unread.saturating_mul(16) / window >= 8 + *yields;
+        reached(*all_events, keep.events) || reached(*all_bytes, keep.bytes)
     }
 }

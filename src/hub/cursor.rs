@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use futures::stream::{FusedStream, Stream};
 
-use super::channel::{Channel, Closed};
+use super::channel::{Channel, Closed, Unread};
 use super::log::Collected;
 use super::ready::{Parked, Ready, ReadyLeg};
 use super::sync::{Arc, Ordering};
@@ -114,6 +114,7 @@ impl Cursor {
             let gap = leg.told.gap(self.at, state.log.floor());
             let readers = state.subscribers;
             if let Some(answer) = state.log.read(self.at, self.hub.limits.item, readers) {
+                state.unread = Unread::default();
                 if state.gone {
                     self.hub.delivered.fetch_add(answer.events, Ordering::Relaxed);
                 } else {
@@ -245,6 +246,7 @@ impl Many {
         for &index in &visited {
             let leg = &mut self.legs[index as usize];
             let mut state = leg.channel.lock();
+            state.unread = Unread::default();
             if let Some(evicted) = leg.told.gap(*cursor, state.log.floor()) {
                 gaps.add(&leg.channel, evicted);
             }
