@@ -44,6 +44,15 @@ impl EventId {
     }
 }
 
+impl EventId {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Own { text, len } => &text[..usize::from(*len)],
+            Repr::Given(id) => id.as_bytes(),
+        }
+    }
+}
+
 impl AsRef<str> for EventId {
     fn as_ref(&self) -> &str {
         match &self.0 {

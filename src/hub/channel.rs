@@ -3,13 +3,14 @@
 use super::limits::History;
 use super::log::Log;
 use super::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
-use super::wait_list::{WaitList, Woken};
+use super::wait_list::{WaitList, Woken, FIRST_GENERATION};
+use super::Hub;
 
 #[derive(Debug)]
 pub(crate) struct Channel {
     pub(super) name: Arc<str>,
-    /// Seq of the newest event, for a look without the lock. Only a hint: no cursor moves by it.
-    pub(super) tail: AtomicU64,
+    /// The wait list's generation: the list was not taken since, as long as it is the same.
+    pub(super) generation: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -49,19 +50,16 @@ pub(super) struct Unread {
 impl Channel {
     pub(super) fn new(name: Arc<str>, floor: u64) -> Self {
         let state = State { log: Log::after(floor), ..State::default() };
-        Self { name, tail: AtomicU64::new(floor), state: Mutex::new(state) }
+        Self { name, generation: AtomicU64::new(FIRST_GENERATION), state: Mutex::new(state) }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
 
-    pub(super) fn may_have_news(&self, cursor: u64) -> bool {
-        self.tail.load(Ordering::Relaxed) > cursor
-    }
-
     /// Wakes those taken from the list, and keeps the buffer for the next.
-    pub(super) fn wake(&self, woken: Woken) {
+    pub(super) fn wake(&self, woken: Option<Woken>) {
+        let Some(woken) = woken else { return };
         let spare = woken.wake();
         if spare.capacity() > 0 {
             self.lock().wait.recycle(spare);
@@ -76,9 +74,20 @@ impl Channel {
 
 impl State {
     /// No more events: readers end when they have read what is kept.
-    pub(super) fn close(&mut self, how: Closed) -> Woken {
+    #[must_use]
+    pub(super) fn close(&mut self, how: Closed, generation: &AtomicU64) -> Option<Woken> {
         self.closed = Some(how);
-        self.wait.take()
+        self.wait.take(generation)
+    }
+
+    /// A reader took as many events of this channel alone.
+    pub(super) fn count_delivered(&mut self, events: u64, hub: &Hub) {
+        self.unread = Unread::default();
+        if self.gone {
+            hub.delivered.fetch_add(events, Ordering::Relaxed);
+        } else {
+            self.delivered += events;
+        }
     }
 
     /// Gives the memory back if the channel is out of the map and nobody reads it any more.

@@ -12,7 +12,7 @@ use super::channel::{Channel, Closed, Unread};
 use super::log::Collected;
 use super::ready::{Parked, Ready, ReadyLeg};
 use super::sync::{Arc, Ordering};
-use super::wait_list::Ticket;
+use super::wait_list::{Ticket, WakerId};
 use super::Hub;
 use crate::event::EventId;
 
@@ -27,7 +27,8 @@ pub(crate) struct Cursor {
 }
 
 enum Legs {
-    One(Leg),
+    /// With the waker that it left on the channel's list.
+    One(Leg, WakerId),
     Many(Box<Many>),
     Ended,
 }
@@ -76,7 +77,7 @@ impl Cursor {
             })
             .collect();
         let legs = match legs.pop() {
-            Some(leg) if legs.is_empty() => Legs::One(leg),
+            Some(leg) if legs.is_empty() => Legs::One(leg, WakerId::default()),
             last => {
                 legs.extend(last);
                 Legs::Many(Box::new(Many {
@@ -106,51 +107,55 @@ impl Cursor {
     }
 
     fn poll_one(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
-        let Legs::One(leg) = &mut self.legs else { return Poll::Ready(None) };
-        // The waker is cloned with no lock held, and only where it looks as if it will be needed.
-        let mut waker = (!leg.channel.may_have_news(self.at)).then(|| cx.waker().clone());
-        loop {
-            let mut state = leg.channel.lock();
-            let gap = leg.told.gap(self.at, state.log.floor());
-            let readers = state.subscribers;
-            if let Some(answer) = state.log.read(self.at, self.hub.limits.item, readers) {
-                state.unread = Unread::default();
-                if state.gone {
-                    self.hub.delivered.fetch_add(answer.events, Ordering::Relaxed);
-                } else {
-                    state.delivered += answer.events;
-                }
-                drop(state);
-                let resets = gap.map(|evicted| self.hub.resets(self.at, &leg.gaps(evicted)));
-                self.at = answer.last;
-                return Poll::Ready(Some(match resets {
-                    None => answer.bytes,
-                    Some(mut item) => {
-                        item.extend_from_slice(&answer.bytes);
-                        item.into()
-                    }
-                }));
-            }
-            if let Some(evicted) = gap {
-                drop(state);
-                return Poll::Ready(Some(self.hub.resets(self.at, &leg.gaps(evicted)).into()));
-            }
-            if state.closed.is_some() {
-                return Poll::Ready(None);
-            }
-            match waker.take() {
-                None => {
-                    drop(state);
-                    waker = Some(cx.waker().clone());
-                }
-                Some(waker) => {
-                    let replaced = state.wait.arm_task(&mut leg.ticket, waker);
-                    drop(state);
-                    drop(replaced);
-                    return Poll::Pending;
-                }
-            }
+        let Legs::One(leg, armed) = &mut self.legs else { return Poll::Ready(None) };
+        // The list, which holds this waker, was not taken since: there is nothing new. Only its generation can tell.
+        let waker_id = WakerId::of(cx.waker());
+        if leg.ticket.is_good(leg.channel.generation.load(Ordering::Acquire)) && *armed == waker_id {
+            return Poll::Pending;
         }
+        // Cloned with no lock held. It is needed but where something is left to read after this.
+        let waker = cx.waker().clone();
+        let mut state = leg.channel.lock();
+        if leg.told.gap(self.at, state.log.floor()) {
+            drop(state);
+            return Poll::Ready(Some(self.reset_and_read()));
+        }
+        let readers = state.subscribers;
+        let answer = state.log.read(self.at, self.hub.limits.item, readers);
+        let ended = state.closed.is_some();
+        // Armed at once, so that the poll after this one needs no lock: but never while something is left.
+        let mut unused = Some(waker);
+        if !ended && answer.as_ref().is_none_or(|answer| answer.last == state.log.tail()) {
+            *armed = waker_id;
+            unused = unused.and_then(|waker| state.wait.arm_task(&mut leg.ticket, waker));
+        }
+        let Some(answer) = answer else {
+            drop(state);
+            drop(unused);
+            return if ended { Poll::Ready(None) } else { Poll::Pending };
+        };
+        state.count_delivered(answer.events, &self.hub);
+        drop(state);
+        drop(unused);
+        self.at = answer.last;
+        Poll::Ready(Some(answer.bytes))
+    }
+
+    /// The reset for the gap of a single leg, and what is left behind it.
+    #[cold]
+    fn reset_and_read(&mut self) -> Bytes {
+        let Legs::One(leg, _) = &mut self.legs else { return Bytes::new() };
+        let mut gaps = Gaps::default();
+        gaps.add(leg);
+        let mut item = self.hub.resets(self.at, &gaps);
+        let mut state = leg.channel.lock();
+        // Nobody else is where this one is.
+        if let Some(answer) = state.log.read(self.at, self.hub.limits.item, 1) {
+            state.count_delivered(answer.events, &self.hub);
+            item.extend_from_slice(&answer.bytes);
+            self.at = answer.last;
+        }
+        item.into()
     }
 
     fn poll_many(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
@@ -184,7 +189,7 @@ impl Cursor {
         let hub = &self.hub;
         match std::mem::replace(&mut self.legs, Legs::Ended) {
             Legs::Ended => return,
-            Legs::One(leg) => {
+            Legs::One(leg, _) => {
                 let mut state = leg.channel.lock();
                 let waker = state.wait.disarm_task(leg.ticket);
                 hub.leave(&leg.channel, state);
@@ -205,31 +210,21 @@ impl Cursor {
 }
 
 impl Told {
-    /// Whether events are missing that were not told of yet, and if so whether from the start; takes note of it.
-    fn gap(&mut self, cursor: u64, floor: u64) -> Option<bool> {
-        (cursor.max(self.floor) < floor).then(|| {
+    /// Whether events are missing that were not told of yet; takes note of it.
+    fn gap(&mut self, cursor: u64, floor: u64) -> bool {
+        let missing = cursor.max(self.floor) < floor;
+        if missing {
             self.floor = floor;
-            std::mem::take(&mut self.evicted)
-        })
-    }
-}
-
-impl Leg {
-    fn gaps(&self, evicted: bool) -> Gaps {
-        let mut gaps = Gaps::default();
-        gaps.add(&self.channel, evicted);
-        gaps
+        }
+        missing
     }
 }
 
 impl Gaps {
-    fn add(&mut self, channel: &Channel, evicted: bool) {
+    fn add(&mut self, leg: &mut Leg) {
+        let evicted = std::mem::take(&mut leg.told.evicted);
         let names = if evicted { &mut self.evicted } else { &mut self.lagged };
-        names.push(channel.name.clone());
-    }
-
-    fn is_empty(&self) -> bool {
-        self.evicted.is_empty() && self.lagged.is_empty()
+        names.push(leg.channel.name.clone());
     }
 }
 
@@ -238,7 +233,7 @@ impl Many {
     fn collect(&mut self, hub: &Hub, cursor: &mut u64, cut: u64, out: &mut Collected) -> Option<Bytes> {
         let mut visited = std::mem::take(&mut self.pending);
         let cap = hub.limits.item;
-        let mut gaps = Gaps::default();
+        let mut missing = Vec::new();
         let mut whole = None;
         let mut ended = 0;
         // No frame behind this seq may be handed out now: a leg has more before it.
@@ -247,8 +242,8 @@ impl Many {
             let leg = &mut self.legs[index as usize];
             let mut state = leg.channel.lock();
             state.unread = Unread::default();
-            if let Some(evicted) = leg.told.gap(*cursor, state.log.floor()) {
-                gaps.add(&leg.channel, evicted);
+            if leg.told.gap(*cursor, state.log.floor()) {
+                missing.push(index);
             }
             // What other readers got too is shared, where nothing of another leg can come between.
             if visited.len() == 1 && self.end.is_none() && state.closed.is_none() && state.log.tail() <= cut {
@@ -274,7 +269,9 @@ impl Many {
             return None;
         }
         let end = self.end.unwrap_or(u64::MAX);
-        let head = if gaps.is_empty() { Vec::new() } else { hub.resets(*cursor, &gaps) };
+        let mut gaps = Gaps::default();
+        missing.iter().for_each(|&index| gaps.add(&mut self.legs[index as usize]));
+        let head = hub.resets(*cursor, &gaps);
         let (events, item) = match whole {
             Some(answer) if head.is_empty() => (answer.events, answer.bytes),
             Some(answer) => (answer.events, [&head[..], &answer.bytes].concat().into()),
@@ -368,7 +365,7 @@ impl Stream for Cursor {
             return Poll::Ready(Some(frame.into()));
         }
         let polled = match this.legs {
-            Legs::One(_) => this.poll_one(cx),
+            Legs::One(..) => this.poll_one(cx),
             Legs::Many(_) => this.poll_many(cx),
             Legs::Ended => Poll::Ready(None),
         };
@@ -401,7 +398,7 @@ impl fmt::Debug for Cursor {
 impl Legs {
     fn iter(&self) -> std::slice::Iter<'_, Leg> {
         match self {
-            Self::One(leg) => std::slice::from_ref(leg).iter(),
+            Self::One(leg, _) => std::slice::from_ref(leg).iter(),
             Self::Many(many) => many.legs.iter(),
             Self::Ended => [].iter(),
         }

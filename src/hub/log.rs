@@ -32,7 +32,7 @@ pub(super) struct Log {
     /// Seq of the newest event no longer kept.
     floor: u64,
     given: Option<Box<GivenIds>>,
-    answers: Vec<Answer>,
+    answers: Vec<Remembered>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +74,12 @@ pub(super) struct Answer {
     /// Seq of the last frame in it.
     pub(super) last: u64,
     pub(super) events: u64,
+}
+
+/// An answer that others may come for.
+#[derive(Debug)]
+struct Remembered {
+    answer: Answer,
     /// The cursors it answers: `from <= cursor < first`.
     from: u64,
     first: u64,
@@ -86,7 +92,7 @@ pub(super) struct Answer {
 pub(super) struct Frame<'a> {
     pub(super) before_id: &'a [u8],
     /// The stream's own id, if the frame gets one.
-    pub(super) own_id: Option<&'a str>,
+    pub(super) own_id: Option<&'a [u8]>,
     pub(super) after_id: &'a [u8],
     pub(super) given_id: Option<&'a Arc<str>>,
 }
@@ -140,7 +146,7 @@ impl Log {
         self.open.extend_from_slice(frame.before_id);
         if let Some(id) = frame.own_id {
             self.open.extend_from_slice(b"id: ");
-            self.open.extend_from_slice(id.as_bytes());
+            self.open.extend_from_slice(id);
             self.open.push(b'\n');
         }
         self.open.extend_from_slice(frame.after_id);
@@ -217,32 +223,37 @@ impl Log {
     }
 
     /// Everything behind `cursor`, up to `cap` bytes but at least one frame. `readers` may come for the same.
+    #[inline]
     pub(super) fn read(&mut self, cursor: u64, cap: usize, readers: usize) -> Option<Answer> {
+        for (at, known) in self.answers.iter_mut().enumerate().rev() {
+            if known.from <= cursor && cursor < known.first {
+                known.wanted -= 1;
+                // What nobody else will ask for should not pin its memory.
+                return Some(match known.wanted {
+                    0 => self.answers.swap_remove(at).answer,
+                    _ => known.answer.clone(),
+                });
+            }
+        }
+        self.answer(cursor, cap, readers)
+    }
+
+    /// An answer that nobody has asked for yet.
+    fn answer(&mut self, cursor: u64, cap: usize, readers: usize) -> Option<Answer> {
         if self.tail() <= cursor || self.entries.is_empty() {
             return None;
-        }
-        if let Some(at) = self.answers.iter().position(|a| a.from <= cursor && cursor < a.first) {
-            let answer = &mut self.answers[at];
-            answer.wanted -= 1;
-            // What nobody else will ask for should not pin its memory.
-            return Some(if answer.wanted == 0 { self.answers.swap_remove(at) } else { answer.clone() });
         }
         let first = self.index_after(cursor);
         let behind = self.index_capped(first, cap);
         let newest = self.entries[behind - 1];
-        let answer = Answer {
-            bytes: self.copy_or_slice(self.start_of(first), newest.end),
-            last: newest.seq,
-            events: (behind - first) as u64,
-            from: index_seq(&self.entries, first),
-            first: self.entries[first].seq,
-            wanted: readers.saturating_sub(1),
-        };
-        if answer.wanted > 0 {
+        let bytes = self.copy_or_slice(self.start_of(first), newest.end);
+        let answer = Answer { bytes, last: newest.seq, events: (behind - first) as u64 };
+        if readers > 1 {
             if self.answers.len() == ANSWERS {
                 self.answers.remove(0);
             }
-            self.answers.push(answer.clone());
+            let (from, first) = (index_seq(&self.entries, first), self.entries[first].seq);
+            self.answers.push(Remembered { answer: answer.clone(), from, first, wanted: readers - 1 });
         }
         Some(answer)
     }
@@ -254,7 +265,10 @@ impl Log {
             return None;
         }
         let first = self.index_after(cursor);
-        let due = self.entries.partition_point(|entry| entry.seq <= cut);
+        let due = match self.tail() <= cut {
+            true => self.entries.len(),
+            false => self.entries.partition_point(|entry| entry.seq <= cut),
+        };
         if first >= due {
             return None;
         }

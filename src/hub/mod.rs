@@ -215,7 +215,7 @@ impl Hub {
             if state.gone {
                 continue;
             }
-            let woken = state.wait.take();
+            let woken = state.wait.take(&channel.generation);
             let first = self.clock.fetch_add(count, Ordering::AcqRel) + 1;
             let mut bytes = 0;
             for (draft, seq) in drafts.iter().zip(first..) {
@@ -223,14 +223,13 @@ impl Hub {
                 let id = id(seq, draft);
                 let frame = Frame {
                     before_id: &scratch[at.start..at.id_at],
-                    own_id: (self.history.replay && draft.given.is_none()).then(|| id.as_ref()),
+                    own_id: (self.history.replay && draft.given.is_none()).then(|| id.as_bytes()),
                     after_id: &scratch[at.id_at..at.end],
                     given_id: draft.given.as_ref().filter(|_| self.history.replay),
                 };
                 bytes += state.log.append(seq, frame, now, &self.history);
                 id_of(id);
             }
-            channel.tail.store(first + count - 1, Ordering::Relaxed);
             let yields = state.should_yield(drafts.len(), bytes, &self.history);
             if state.subscribers == 0 {
                 self.queue_idle(&channel, &mut state);
@@ -497,7 +496,7 @@ impl Hub {
         let Some(channel) = map.channels.get(name).cloned() else { return };
         let mut state = channel.lock();
         self.collect(&mut map, &channel, &mut state);
-        let woken = state.close(Closed::Channel(self.clock()));
+        let woken = state.close(Closed::Channel(self.clock()), &channel.generation);
         drop(state);
         drop(map);
         channel.wake(woken);
@@ -512,7 +511,7 @@ impl Hub {
         for channel in channels.into_values() {
             let mut state = channel.lock();
             self.retire(&mut state);
-            let woken = state.close(Closed::Hub);
+            let woken = state.close(Closed::Hub, &channel.generation);
             state.free_if_abandoned();
             drop(state);
             channel.wake(woken);

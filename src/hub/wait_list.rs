@@ -4,12 +4,30 @@ use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::task::Waker;
 
 use super::ready::ReadyLeg;
+use super::sync::{AtomicU64, Ordering};
 
 /// A place in a list, good for one generation of it. The default is nowhere.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ticket {
     generation: u64,
     slot: u32,
+}
+
+/// A waker that is on the list, by its addresses. They cannot be another's: the list holds it as long as this counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct WakerId(usize, usize);
+
+impl WakerId {
+    pub(super) fn of(waker: &Waker) -> Self {
+        Self(waker.data() as usize, std::ptr::from_ref(waker.vtable()) as usize)
+    }
+}
+
+impl Ticket {
+    /// Whether it is still good, by a look at the list's generation without the lock.
+    pub(super) fn is_good(self, generation: u64) -> bool {
+        self.generation == generation
+    }
 }
 
 #[derive(Debug)]
@@ -23,9 +41,12 @@ pub(super) struct WaitList {
     legs: Option<Box<Slots<ReadyLeg>>>,
 }
 
+/// No ticket is good before it was given out.
+pub(super) const FIRST_GENERATION: u64 = 1;
+
 impl Default for WaitList {
     fn default() -> Self {
-        Self { generation: 1, tasks: Slots::default(), spare: Vec::new(), legs: None }
+        Self { generation: FIRST_GENERATION, tasks: Slots::default(), spare: Vec::new(), legs: None }
     }
 }
 
@@ -36,6 +57,7 @@ impl WaitList {
 
     /// Puts the waker of a one-channel reader on the list. What comes back must be dropped outside the lock.
     #[must_use]
+    #[inline]
     pub(super) fn arm_task(&mut self, ticket: &mut Ticket, waker: Waker) -> Option<Waker> {
         if self.is_armed(*ticket) {
             let slot = self.tasks.get_mut(ticket.slot)?;
@@ -73,20 +95,23 @@ impl WaitList {
 
     /// Takes the list whole, in O(1) for the readers of one channel. Legs are marked ready here, under the channel's
     /// lock, and so **before** the publisher draws its seq: a reader whose cut covers that seq finds the mark.
-    pub(super) fn take(&mut self) -> Woken {
-        let mut woken = Woken::default();
+    ///
+    /// `None` if nobody waits. `generation` gets the new one before anything else is done.
+    pub(super) fn take(&mut self, generation: &AtomicU64) -> Option<Woken> {
         let legs = self.legs.as_mut().filter(|legs| !legs.is_empty());
         if self.tasks.is_empty() && legs.is_none() {
-            return woken;
+            return None;
         }
+        let mut woken = Woken::default();
         self.generation += 1;
+        generation.store(self.generation, Ordering::Release);
         if !self.tasks.is_empty() {
             (woken.first, woken.rest) = self.tasks.take(std::mem::take(&mut self.spare));
         }
         if let Some(legs) = legs {
             legs.drain(|leg| woken.of_legs.extend(leg.mark()));
         }
-        woken
+        Some(woken)
     }
 
     /// Gives a drained buffer back for the next list.
@@ -159,6 +184,7 @@ impl<T> Slots<T> {
         }
     }
 
+    #[inline]
     fn insert(&mut self, value: T) -> u32 {
         self.len += 1;
         if self.first.is_none() {
