@@ -1,5 +1,6 @@
 //! How an [`EventStream`] is put together.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -8,7 +9,11 @@ use std::time::Duration;
 
 use crate::event::Event;
 use crate::event_stream::EventStream;
+#[cfg(feature = "grip")]
+use crate::grip::{Config, InvalidSignaturePolicy, Publisher, Transport};
 use crate::hub::{History, Hub, Limits};
+#[cfg(feature = "grip")]
+use crate::proxy::Proxy;
 use crate::runtime::{Background, Executor, Timer};
 use crate::serve::Pace;
 
@@ -33,6 +38,8 @@ pub struct Builder {
     retry: Option<Duration>,
     executor: Arc<dyn Executor>,
     timer: Arc<dyn Timer>,
+    #[cfg(feature = "grip")]
+    grip: GripSetup,
     mistake: Option<BuildError>,
 }
 
@@ -45,6 +52,8 @@ impl Default for Builder {
             retry: None,
             executor: Arc::new(Background),
             timer: Arc::new(Background),
+            #[cfg(feature = "grip")]
+            grip: GripSetup::default(),
             mistake: None,
         }
     }
@@ -87,6 +96,10 @@ impl Builder {
         self.at_least_one("limits: item", limits.item);
         self.at_least_one("limits: subscriptions", limits.subscriptions);
         self.at_least_one("limits: hub_channels", limits.hub_channels);
+        #[cfg(feature = "grip")]
+        self.at_least_one("limits: hold_channels", limits.hold_channels);
+        #[cfg(feature = "grip")]
+        self.at_least_one("limits: grip_queue", limits.grip_queue);
         self.limits = limits;
         self
     }
@@ -116,19 +129,37 @@ impl Builder {
     /// # Errors
     ///
     /// The first mistake that any setter met.
-    pub fn build(self) -> Result<EventStream, BuildError> {
-        match self.mistake {
-            Some(mistake) => Err(mistake),
-            None => Ok(self.finish()),
+    pub fn build(mut self) -> Result<EventStream, BuildError> {
+        if let Some(mistake) = self.mistake.take() {
+            return Err(mistake);
         }
+        #[cfg(feature = "grip")]
+        let proxy = self.proxy()?;
+        Ok(self.finish(
+            #[cfg(feature = "grip")]
+            proxy,
+        ))
     }
 
-    /// The stream; there must be no mistake.
-    pub(crate) fn finish(self) -> EventStream {
+    /// An in-process stream with all defaults.
+    pub(crate) fn build_default() -> EventStream {
+        Self::default().finish(
+            #[cfg(feature = "grip")]
+            None,
+        )
+    }
+
+    fn finish(self, #[cfg(feature = "grip")] proxy: Option<Proxy>) -> EventStream {
         let hub = Hub::new(self.history, self.limits, self.timer.now());
         let keep_alive = Some(self.keep_alive).filter(|every| !every.is_zero());
         let seed = RandomState::new().build_hasher().finish();
-        EventStream::from_parts(hub, Pace::new(self.timer, keep_alive, self.retry, seed), self.executor)
+        let pace = Pace::new(self.timer, keep_alive, self.retry, seed);
+        EventStream::from_parts(
+            hub,
+            pace,
+            #[cfg(feature = "grip")]
+            proxy,
+        )
     }
 
     fn at_least_one(&mut self, what: &str, value: usize) {
@@ -139,6 +170,140 @@ impl Builder {
 
     fn note(&mut self, what: &str) {
         self.mistake.get_or_insert_with(|| BuildError { what: what.to_owned() });
+    }
+}
+
+/// What was said of proxies.
+#[cfg(feature = "grip")]
+#[derive(Debug)]
+struct GripSetup {
+    source: GripSource,
+    prefix: String,
+    require_proxy: bool,
+    invalid_signature: InvalidSignaturePolicy,
+    transport: Option<Arc<dyn Transport>>,
+}
+
+/// Stands for the configuration that the environment has.
+#[cfg(feature = "grip")]
+struct FromEnv;
+
+#[cfg(feature = "grip")]
+impl TryFrom<FromEnv> for Config {
+    type Error = crate::grip::InvalidConfig;
+
+    fn try_from(_: FromEnv) -> Result<Self, Self::Error> {
+        Self::from_env()
+    }
+}
+
+#[cfg(feature = "grip")]
+#[derive(Debug)]
+enum GripSource {
+    None,
+    Config(Config),
+    Publisher(Publisher),
+}
+
+#[cfg(feature = "grip")]
+impl Default for GripSetup {
+    fn default() -> Self {
+        Self {
+            source: GripSource::None,
+            prefix: "events-".into(),
+            require_proxy: false,
+            invalid_signature: InvalidSignaturePolicy::default(),
+            transport: None,
+        }
+    }
+}
+
+#[cfg(feature = "grip")]
+impl Builder {
+    /// Stands behind GRIP proxies (Pushpin, Fastly Fanout, Fanout Cloud); default: none.
+    ///
+    /// Takes a GRIP_URL such as `http://localhost:5561/?verify-iss=pushpin&verify-key=changeme`, an
+    /// [`Endpoint`](crate::grip::Endpoint) or several, a ready [`Config`], or an `Option` of these.
+    pub fn grip<C>(mut self, config: C) -> Self
+    where
+        C: TryInto<Config>,
+        C::Error: Into<BuildError>,
+    {
+        match config.try_into().map_err(Into::into) {
+            Ok(config) if config.endpoints().is_empty() => self.grip.source = GripSource::None,
+            Ok(config) => self.grip.source = GripSource::Config(config),
+            Err(error) => {
+                self.mistake.get_or_insert(error);
+            }
+        }
+        self
+    }
+
+    /// Takes the proxy from the environment: `GRIP_URL`, and `GRIP_VERIFY_KEY` for an endpoint that has no key to verify
+    /// with. Unset or empty is no proxy.
+    pub fn grip_env(self) -> Self {
+        self.grip(FromEnv)
+    }
+
+    /// Publishes through this publisher, and stands behind the proxies of its configuration.
+    pub fn grip_publisher(mut self, publisher: Publisher) -> Self {
+        self.grip.source = GripSource::Publisher(publisher);
+        self
+    }
+
+    /// What channel names are prefixed with at the proxy, on holds and on publications; default `events-`.
+    ///
+    /// It may hold letters, digits, `-`, `.`, `_`, `~` and `/`.
+    pub fn grip_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.grip.prefix = prefix.into();
+        if crate::grip::encode_channel(&self.grip.prefix) != self.grip.prefix {
+            self.note("grip_prefix: only letters, digits and -._~/ may stand in it");
+        }
+        self
+    }
+
+    /// Answers requests that did not come through a proxy with 501; default: they get direct streams.
+    pub fn require_proxy(mut self) -> Self {
+        self.grip.require_proxy = true;
+        self
+    }
+
+    /// What to do with a request whose `Grip-Sig` does not verify; default: refuse it.
+    pub fn invalid_signature(mut self, policy: InvalidSignaturePolicy) -> Self {
+        self.grip.invalid_signature = policy;
+        self
+    }
+
+    /// What carries publications to the control ports; default: `grip::transport::Hyper`, with the feature `hyper`.
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.grip.transport = Some(Arc::new(transport));
+        self
+    }
+
+    fn proxy(&mut self) -> Result<Option<Proxy>, BuildError> {
+        let setup = std::mem::take(&mut self.grip);
+        let publisher = match setup.source {
+            GripSource::None if setup.require_proxy => {
+                return Err(BuildError::new("require_proxy: no proxy is configured"));
+            }
+            GripSource::None => return Ok(None),
+            GripSource::Publisher(publisher) => publisher,
+            GripSource::Config(config) => {
+                config.check()?;
+                let transport = match setup.transport {
+                    Some(transport) => transport,
+                    #[cfg(feature = "hyper")]
+                    None => {
+                        config.check_tls()?;
+                        Arc::new(crate::grip::transport::Hyper::new())
+                    }
+                    #[cfg(not(feature = "hyper"))]
+                    None => return Err(BuildError::new("transport: none is set, and the feature `hyper` is off")),
+                };
+                Publisher::with(config, transport, &*self.executor, self.timer.clone(), self.limits.grip_queue)
+            }
+        };
+        Ok(Some(Proxy::new(publisher, setup.prefix, setup.require_proxy, setup.invalid_signature)))
     }
 }
 
@@ -161,3 +326,16 @@ impl fmt::Display for BuildError {
 }
 
 impl Error for BuildError {}
+
+impl From<Infallible> for BuildError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+#[cfg(feature = "grip")]
+impl From<crate::grip::InvalidConfig> for BuildError {
+    fn from(invalid: crate::grip::InvalidConfig) -> Self {
+        Self::new(invalid.to_string())
+    }
+}

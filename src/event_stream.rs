@@ -1,7 +1,9 @@
 //! The façade: joins the hub, the front door and the runtime, and holds no algorithm of its own.
 
 use std::fmt;
-use std::future::{ready, Future};
+use std::future::Future;
+#[cfg(feature = "grip")]
+use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use http::{Request, Response};
@@ -10,11 +12,12 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use crate::builder::{BuildError, Builder};
 use crate::event::{Event, EventId};
 use crate::handler::Handler;
-use crate::hub::{Cursor, Hub, Limits, PublishError, Start, SubscribeError};
+use crate::hub::{Accepted, Cursor, Hub, Limits, Refused, Start, SubscribeError};
 use crate::named;
-use crate::publisher::{ChannelPublisher, ChannelSink, Publishing};
+#[cfg(feature = "grip")]
+use crate::proxy::{Outcome, Proxy, Window};
+use crate::publisher::{ChannelPublisher, ChannelSink, PublishError, Publishing};
 use crate::run::{self, Run};
-use crate::runtime::Executor;
 use crate::serve::{Body, Channels, Pace};
 use crate::subscription::Subscription;
 
@@ -44,14 +47,14 @@ pub struct EventStream {
 struct Inner {
     hub: Arc<Hub>,
     pace: Arc<Pace>,
-    #[expect(dead_code, reason = "in-process streams spawn nothing; a proxy's publisher will")]
-    executor: Arc<dyn Executor>,
+    #[cfg(feature = "grip")]
+    proxy: Option<Proxy>,
 }
 
 impl EventStream {
     /// An in-process stream with all defaults. No runtime is needed, now or later.
     pub fn new() -> Self {
-        Builder::default().finish()
+        Builder::build_default()
     }
 
     /// Sets history, limits, keep-alive and runtime.
@@ -71,8 +74,14 @@ impl EventStream {
         named::get_or_build(name, build)
     }
 
-    pub(crate) fn from_parts(hub: Hub, pace: Pace, executor: Arc<dyn Executor>) -> Self {
-        Self { inner: Arc::new(Inner { hub: Arc::new(hub), pace: Arc::new(pace), executor }) }
+    pub(crate) fn from_parts(hub: Hub, pace: Pace, #[cfg(feature = "grip")] proxy: Option<Proxy>) -> Self {
+        let inner = Inner {
+            hub: Arc::new(hub),
+            pace: Arc::new(pace),
+            #[cfg(feature = "grip")]
+            proxy,
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Publishes `event` on `channel` and wakes its subscribers.
@@ -87,7 +96,15 @@ impl EventStream {
     /// [`PublishError::Invalid`] if the event or the channel's name is not valid, [`PublishError::Closed`] after
     /// [`close`](Self::close): nothing happened.
     pub fn publish(&self, channel: &str, event: Event) -> Publishing<EventId> {
-        Publishing::new(self.inner.hub.publish(channel, &event, self.inner.pace.now()))
+        #[cfg(feature = "grip")]
+        if let Some(proxy) = self.proxy() {
+            let (report, reports) = async_channel::unbounded();
+            let mut tap = proxy.tap(channel, Some(&report));
+            let accepted = self.inner.hub.publish(channel, &event, self.inner.pace.now(), &mut tap);
+            drop(tap);
+            return Publishing::new(accepted).with_outcome(Outcome::new(reports, |id, _| id.clone()));
+        }
+        Publishing::new(self.publish_locally(channel, &event))
     }
 
     /// Publishes all of `events` or none: in order, and with nothing of others between them in the channel.
@@ -100,7 +117,16 @@ impl EventStream {
     /// As [`publish`](Self::publish), for the first event that is not valid; also if there are more than the channel
     /// keeps.
     pub fn publish_all(&self, channel: &str, events: impl IntoIterator<Item = Event>) -> Publishing<Vec<EventId>> {
-        Publishing::new(self.inner.hub.publish_all(channel, events, self.inner.pace.now()))
+        let now = self.inner.pace.now();
+        #[cfg(feature = "grip")]
+        if let Some(proxy) = self.proxy() {
+            let (report, reports) = async_channel::unbounded();
+            let mut tap = proxy.tap(channel, Some(&report));
+            let accepted = self.inner.hub.publish_all(channel, events, now, &mut tap);
+            drop(tap);
+            return Publishing::new(accepted).with_outcome(Outcome::new(reports, |_, id| EventId::given(id.into())));
+        }
+        Publishing::new(self.inner.hub.publish_all(channel, events, now, &mut ()))
     }
 
     /// Publishes without a future, and so without giving way to readers.
@@ -109,7 +135,47 @@ impl EventStream {
     ///
     /// If the event is not valid, or the stream was closed.
     pub fn try_publish(&self, channel: &str, event: Event) -> Result<EventId, PublishError> {
-        Ok(self.inner.hub.publish(channel, &event, self.inner.pace.now())?.ids)
+        #[cfg(feature = "grip")]
+        if let Some(proxy) = self.proxy() {
+            let mut tap = proxy.tap(channel, None);
+            return Ok(self.inner.hub.publish(channel, &event, self.inner.pace.now(), &mut tap)?.ids);
+        }
+        Ok(self.publish_locally(channel, &event)?.ids)
+    }
+
+    /// Publishes to the subscribers of this process alone.
+    pub(crate) fn publish_locally(&self, channel: &str, event: &Event) -> Result<Accepted<EventId>, Refused> {
+        self.inner.hub.publish(channel, event, self.inner.pace.now(), &mut ())
+    }
+
+    /// Publishes with the room that a sink has reserved.
+    #[cfg(feature = "grip")]
+    pub(crate) fn publish_in(
+        &self,
+        channel: &str,
+        event: &Event,
+        window: &mut Window,
+    ) -> Result<Accepted<EventId>, Refused> {
+        match self.proxy() {
+            Some(proxy) => {
+                let mut tap = window.tap(proxy, channel);
+                self.inner.hub.publish(channel, event, self.inner.pace.now(), &mut tap)
+            }
+            None => self.publish_locally(channel, event),
+        }
+    }
+
+    /// Whether the stream stands behind GRIP proxies.
+    pub fn is_grip(&self) -> bool {
+        #[cfg(feature = "grip")]
+        return self.proxy().is_some();
+        #[cfg(not(feature = "grip"))]
+        false
+    }
+
+    #[cfg(feature = "grip")]
+    pub(crate) fn proxy(&self) -> Option<&Proxy> {
+        self.inner.proxy.as_ref()
     }
 
     /// A publisher of one channel.
@@ -200,6 +266,10 @@ impl EventStream {
     /// publishes or subscribes later gets a new channel of the same name.
     pub fn close_channel(&self, channel: &str) {
         self.inner.hub.close_channel(channel);
+        #[cfg(feature = "grip")]
+        if let Some(proxy) = self.proxy() {
+            proxy.close_channel(channel);
+        }
     }
 
     /// Counters, for monitoring.
@@ -212,20 +282,38 @@ impl EventStream {
             delivered: counts.delivered,
             resets: counts.resets,
             retained_bytes: counts.retained_bytes,
+            #[cfg(feature = "grip")]
+            bad_signatures: self.proxy().map_or(0, |proxy| proxy.bad_signatures.load(Ordering::Relaxed)),
+            #[cfg(feature = "grip")]
+            grip: self.proxy().map(|proxy| proxy.publisher.stats()).unwrap_or_default(),
         }
     }
 
     /// Closes the stream: publishing and subscribing fail from now on, requests are told to come back later, and open
     /// streams end by themselves when they have handed out what is left.
     ///
-    /// All of it has happened when this returns; the future is ready at once.
+    /// All of that has happened when this returns. The future is ready at once in process; behind a GRIP proxy it resolves
+    /// when the queues of all endpoints are empty, or after 10 s: what is left then has failed, and
+    /// [`stats`](Self::stats) counts it.
     pub fn close(&self) -> impl Future<Output = ()> + Send + 'static {
         self.inner.hub.close();
-        ready(())
+        #[cfg(feature = "grip")]
+        let flushed = self.proxy().map(Proxy::close);
+        async move {
+            #[cfg(feature = "grip")]
+            if let Some(flushed) = flushed {
+                flushed.await;
+            }
+        }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
         self.inner.hub.limits()
+    }
+
+    #[cfg(feature = "grip")]
+    pub(crate) fn hub(&self) -> &Hub {
+        &self.inner.hub
     }
 
     pub(crate) fn pace(&self) -> &Pace {
@@ -269,17 +357,27 @@ pub struct Stats {
     pub resets: u64,
     /// Bytes of the frames kept now.
     pub retained_bytes: u64,
+    /// Requests with a `Grip-Sig` that did not verify.
+    #[cfg(feature = "grip")]
+    pub bad_signatures: u64,
+    /// What became of the items of each GRIP endpoint.
+    #[cfg(feature = "grip")]
+    pub grip: Vec<crate::grip::EndpointStats>,
 }
 
 impl Serialize for Stats {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut stats = serializer.serialize_struct("Stats", 6)?;
+        let mut stats = serializer.serialize_struct("Stats", if cfg!(feature = "grip") { 8 } else { 6 })?;
         stats.serialize_field("subscriptions", &self.subscriptions)?;
         stats.serialize_field("channels", &self.channels)?;
         stats.serialize_field("published", &self.published)?;
         stats.serialize_field("delivered", &self.delivered)?;
         stats.serialize_field("resets", &self.resets)?;
         stats.serialize_field("retained_bytes", &self.retained_bytes)?;
+        #[cfg(feature = "grip")]
+        stats.serialize_field("bad_signatures", &self.bad_signatures)?;
+        #[cfg(feature = "grip")]
+        stats.serialize_field("grip", &self.grip)?;
         stats.end()
     }
 }

@@ -53,17 +53,37 @@
 //! There is no task, channel or buffer per subscriber, and no framework or runtime underneath: the hub is plain
 //! `futures`, and the only thing that sleeps is the keep-alive ([`runtime`]).
 //!
+//! # Behind a proxy
+//!
+//! Where one machine is not enough, clients belong behind a GRIP proxy: Pushpin, Fastly Fanout, Fanout Cloud. With
+//! `Builder::grip` the same [`run`](EventStream::run) answers requests that came through it with a hold, so that the
+//! proxy keeps the client, and the same [`publish`](EventStream::publish) also sends the event to the proxy's control
+//! port. Order holds within a channel there. A client that comes back through the proxy gets a `stream-reset` `unknown`,
+//! for its place cannot be known here; a loss between proxy and client is not seen.
+//!
+//! # Features
+//!
+//! - `hyper` (default): GRIP with the transport `grip::transport::Hyper`, which works under any runtime. Implies `grip`.
+//! - `grip`: GRIP with a transport that the program brings.
+//! - `rustls`: https control URIs.
+//! - `jwt-simple`: proxies that sign with ES256 or RS256. Needs Rust 1.89.
+//! - `fastly`: `hyper`, `rustls` and `jwt-simple`, which is all that Fastly Fanout needs.
+//! - `surf`: the transport `grip::transport::Surf`, unmaintained.
+//!
 //! # What it is not
 //!
-//! No storage: events live in memory and end with the process. No transport of its own between processes: where one
-//! machine is not enough, clients belong behind a proxy made for that.
+//! No storage: events live in memory and end with the process. No transport of its own between processes.
 
 mod builder;
 mod event;
 mod event_stream;
+#[cfg(feature = "grip")]
+pub mod grip;
 mod handler;
 mod hub;
 mod named;
+#[cfg(feature = "grip")]
+mod proxy;
 mod publisher;
 mod run;
 pub mod runtime;
@@ -74,8 +94,8 @@ pub use builder::{BuildError, Builder};
 pub use event::{Event, EventId, InvalidEvent};
 pub use event_stream::{EventStream, Stats};
 pub use handler::Handler;
-pub use hub::{History, Limits, PublishError, SubscribeError};
-pub use publisher::{ChannelPublisher, ChannelSink, Publishing};
+pub use hub::{History, Limits, SubscribeError};
+pub use publisher::{ChannelPublisher, ChannelSink, PublishError, Publishing};
 pub use run::Run;
 pub use serve::{Body, Channels, Params};
 pub use subscription::Subscription;

@@ -1,5 +1,6 @@
 //! Ways to publish: the future, one channel's publisher, and the sink.
 
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -8,30 +9,47 @@ use std::task::{Context, Poll};
 
 use futures::sink::Sink;
 
-use crate::event::{Event, EventId};
+use crate::event::{Event, EventId, InvalidEvent};
 use crate::event_stream::EventStream;
-use crate::hub::{Accepted, Channel, PublishError};
+use crate::hub::{Accepted, Channel, Refused};
+#[cfg(feature = "grip")]
+use crate::proxy::{Outcome, Window};
 
 /// What `publish` and `publish_all` return: the outcome of something that has already happened.
 ///
-/// Now and then it yields once before it is ready, so that a publisher in a loop does not overrun readers that share
-/// its thread.
+/// Subscribers have the event before this exists. It is ready at once in process, but that now and then it yields once,
+/// so that a publisher in a loop does not overrun readers that share its thread; behind a GRIP proxy it is ready when
+/// every endpoint has accepted the event or failed.
 ///
 /// # Cancel safety
 ///
 /// Dropping it undoes nothing and loses nothing.
 #[must_use = "the event is delivered already, but only the outcome tells if it was valid: await it, or use `try_publish`"]
 pub struct Publishing<T> {
-    outcome: Option<Result<T, PublishError>>,
+    accepted: Option<Result<T, PublishError>>,
     give_way: Option<Arc<Channel>>,
+    #[cfg(feature = "grip")]
+    outcome: Option<Outcome<T>>,
 }
 
 impl<T> Publishing<T> {
-    pub(crate) fn new(accepted: Result<Accepted<T>, PublishError>) -> Self {
-        match accepted {
-            Ok(Accepted { ids, give_way }) => Self { outcome: Some(Ok(ids)), give_way },
-            Err(error) => Self { outcome: Some(Err(error)), give_way: None },
+    pub(crate) fn new(accepted: Result<Accepted<T>, Refused>) -> Self {
+        let (accepted, give_way) = match accepted {
+            Ok(Accepted { ids, give_way }) => (Ok(ids), give_way),
+            Err(refused) => (Err(refused.into()), None),
+        };
+        Self {
+            accepted: Some(accepted),
+            give_way,
+            #[cfg(feature = "grip")]
+            outcome: None,
         }
+    }
+
+    #[cfg(feature = "grip")]
+    pub(crate) fn with_outcome(mut self, outcome: Outcome<T>) -> Self {
+        self.outcome = self.accepted.as_ref().is_some_and(Result::is_ok).then_some(outcome);
+        self
     }
 }
 
@@ -42,10 +60,15 @@ impl<T: Unpin> Future for Publishing<T> {
     ///
     /// When polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(channel) = self.give_way.take() {
+        let this = &mut *self;
+        if let Some(channel) = this.give_way.take() {
             return give_way(&channel, cx);
         }
-        Poll::Ready(self.outcome.take().expect("`Publishing` polled after it was ready"))
+        #[cfg(feature = "grip")]
+        if let (Some(Ok(ids)), Some(outcome)) = (&this.accepted, &mut this.outcome) {
+            std::task::ready!(outcome.poll(ids, cx))?;
+        }
+        Poll::Ready(this.accepted.take().expect("`Publishing` polled after it was ready"))
     }
 }
 
@@ -58,7 +81,7 @@ fn give_way<T>(channel: &Channel, cx: &Context<'_>) -> Poll<T> {
 
 impl<T: fmt::Debug> fmt::Debug for Publishing<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Publishing").field(&self.outcome).finish()
+        f.debug_tuple("Publishing").field(&self.accepted).finish()
     }
 }
 
@@ -95,47 +118,79 @@ impl ChannelPublisher {
 
     /// As [`EventStream::sink`].
     pub fn sink(&self) -> ChannelSink {
-        ChannelSink { publisher: self.clone(), give_way: None }
+        ChannelSink {
+            give_way: None,
+            #[cfg(feature = "grip")]
+            window: self.stream.proxy().map(|proxy| proxy.window()),
+            publisher: self.clone(),
+        }
     }
 }
 
 /// Publishes on one channel as a [`Sink`]. Made by [`EventStream::sink`].
 ///
-/// An event is delivered when it is sent; flushing and closing have nothing left to do, and closing leaves the channel
-/// open. An event that is not valid fails `start_send` and the sink goes on. Now and then it is not ready once, so that
-/// readers on the same thread keep up.
-#[derive(Clone)]
+/// An event is delivered to subscribers when it is sent. In process there is nothing to wait for, but that now and then
+/// the sink is not ready once, so that readers on the same thread keep up. Behind a GRIP proxy it is ready when the queue
+/// of every endpoint has room, and flushing or closing it waits until all that it sent was accepted or has failed, and
+/// reports what failed since the last time; the sink goes on.
+///
+/// An event that is not valid fails `start_send`, and the sink goes on. Closing it leaves the channel open.
 #[must_use = "a sink does nothing unless something is sent to it"]
 pub struct ChannelSink {
     publisher: ChannelPublisher,
     give_way: Option<Arc<Channel>>,
+    #[cfg(feature = "grip")]
+    window: Option<Window>,
 }
 
 impl Sink<Event> for ChannelSink {
     type Error = PublishError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), PublishError>> {
-        match self.give_way.take() {
-            Some(channel) => give_way(&channel, cx),
-            None => Poll::Ready(Ok(())),
+        if let Some(channel) = self.give_way.take() {
+            return give_way(&channel, cx);
         }
+        #[cfg(feature = "grip")]
+        if let Some(window) = &mut self.window {
+            return window.poll_ready(cx);
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn start_send(mut self: Pin<&mut Self>, event: Event) -> Result<(), PublishError> {
-        let publishing = self.publisher.publish(event);
-        self.give_way = publishing.give_way;
-        match publishing.outcome {
-            Some(Err(error)) => Err(error),
-            _ => Ok(()),
+        let this = &mut *self;
+        let ChannelPublisher { stream, channel } = &this.publisher;
+        #[cfg(feature = "grip")]
+        let accepted = match &mut this.window {
+            Some(window) => stream.publish_in(channel, &event, window),
+            None => stream.publish_locally(channel, &event),
+        };
+        #[cfg(not(feature = "grip"))]
+        let accepted = stream.publish_locally(channel, &event);
+        this.give_way = accepted?.give_way;
+        Ok(())
+    }
+
+    #[cfg_attr(
+        not(feature = "grip"),
+        expect(unused_variables, unused_mut, reason = "in process nothing is left to wait for")
+    )]
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), PublishError>> {
+        #[cfg(feature = "grip")]
+        if let Some(window) = &mut self.window {
+            return window.poll_flush(cx);
         }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), PublishError>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<(), PublishError>> {
-        Poll::Ready(Ok(()))
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), PublishError>> {
+        self.poll_flush(cx)
+    }
+}
+
+impl Clone for ChannelSink {
+    fn clone(&self) -> Self {
+        self.publisher.sink()
     }
 }
 
@@ -144,3 +199,46 @@ impl fmt::Debug for ChannelSink {
         f.debug_tuple("ChannelSink").field(&self.publisher.channel).finish()
     }
 }
+
+/// Why a publication failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The event, the batch or the channel's name is not valid: nothing happened.
+    Invalid(InvalidEvent),
+    /// The stream was closed: nothing happened.
+    Closed,
+    /// Subscribers in this process and behind other endpoints have it: do not publish it again.
+    #[cfg(feature = "grip")]
+    Grip {
+        /// The event, or the first of a batch that failed.
+        id: EventId,
+        /// The endpoints that did not take it, and why.
+        failures: Vec<crate::grip::Failure>,
+    },
+}
+
+impl From<Refused> for PublishError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Invalid(invalid) => Self::Invalid(invalid),
+            Refused::Closed => Self::Closed,
+        }
+    }
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(invalid) => invalid.fmt(f),
+            Self::Closed => f.write_str("publishing to a closed event stream"),
+            #[cfg(feature = "grip")]
+            Self::Grip { id, failures } => {
+                write!(f, "event {id} was delivered locally, but not to every proxy")?;
+                failures.iter().try_for_each(|failure| write!(f, "; {failure}"))
+            }
+        }
+    }
+}
+
+impl Error for PublishError {}

@@ -9,9 +9,13 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 
 use crate::event_stream::EventStream;
 use crate::hub::SubscribeError;
+#[cfg(feature = "grip")]
+use crate::proxy::{Proxy, Way};
 use crate::serve::{
     accepts_events, ask, clear_framing, options_headers, stream_headers, Ask, Body, Channels, LastEventId, Refusal,
 };
+#[cfg(feature = "grip")]
+use crate::serve::{open_frame, KEEP_ALIVE};
 
 /// What [`EventStream::run`] returns: the answer to a request, as a future that borrows nothing.
 #[derive(Debug)]
@@ -52,6 +56,12 @@ pub(crate) fn answer<Q, S, R>(
             stream_headers(&mut parts.headers);
             (StatusCode::OK, body)
         }
+        #[cfg(feature = "grip")]
+        Ok(Answer::Hold(hold, body)) => {
+            stream_headers(&mut parts.headers);
+            parts.headers.extend(hold);
+            (StatusCode::OK, body)
+        }
         Err(refusal) => {
             let (status, body) = refusal.into_parts(&mut parts.headers);
             (status, if *method == Method::HEAD { Body::empty() } else { body })
@@ -64,6 +74,9 @@ pub(crate) fn answer<Q, S, R>(
 enum Answer {
     Options,
     Stream(Body),
+    /// For a proxy: it keeps the client, and the body is only the beginning.
+    #[cfg(feature = "grip")]
+    Hold(HeaderMap, Body),
 }
 
 fn steps(
@@ -80,8 +93,14 @@ fn steps(
     if !accepts_events(headers) {
         return Err(Refusal::new(StatusCode::NOT_ACCEPTABLE, "Not Acceptable"));
     }
+    #[cfg(feature = "grip")]
+    let proxy = behind(stream, headers)?;
     let last_event_id = LastEventId::of(headers, uri)?;
     let channels = channels()?;
+    #[cfg(feature = "grip")]
+    if let Some(proxy) = proxy {
+        return hold(stream, proxy, channels.as_slice(), &last_event_id, ask);
+    }
     let body = match stream.cursor(&channels, last_event_id.start()) {
         Ok(cursor) => stream.body(cursor),
         Err(SubscribeError::Closed | SubscribeError::Full) => come_back_later(stream)?,
@@ -89,6 +108,54 @@ fn steps(
     };
     // For HEAD the subscription ends here, so that the answer is exactly what a GET would have got.
     Ok(Answer::Stream(if ask == Ask::Head { Body::empty() } else { body }))
+}
+
+/// The proxy that this request came through, if it did.
+#[cfg(feature = "grip")]
+fn behind<'a>(stream: &'a EventStream, headers: &HeaderMap) -> Result<Option<&'a Proxy>, Refusal> {
+    let Some(proxy) = stream.proxy() else { return Ok(None) };
+    match proxy.way(headers) {
+        Ok(Way::Proxied) => Ok(Some(proxy)),
+        Ok(Way::Direct) if proxy.required => Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "Not Implemented")),
+        Ok(Way::Direct) => Ok(None),
+        Err(_) => Err(Refusal::new(StatusCode::FORBIDDEN, "GRIP Signature Invalid")),
+    }
+}
+
+/// Tells the proxy to keep the client. It begins with what a direct stream would begin with; where the client was before
+/// cannot be known here, and it is told so.
+#[cfg(feature = "grip")]
+fn hold(
+    stream: &EventStream,
+    proxy: &Proxy,
+    channels: &[String],
+    last_event_id: &LastEventId,
+    ask: Ask,
+) -> Result<Answer, Refusal> {
+    let hub = stream.hub();
+    hub.check_names(channels).map_err(|refused| Refusal::bad_request(&refused.to_string()))?;
+    let limit = hub.limits().hold_channels;
+    if channels.len() > limit {
+        let count = channels.len();
+        return Err(Refusal::bad_request(&format!("{count} channels are over the limit of {limit} behind a proxy")));
+    }
+    let closed = if stream.is_closed() { Some(come_back_later(stream)?) } else { None };
+    if ask == Ask::Head {
+        return Ok(Answer::Stream(Body::empty()));
+    }
+    if let Some(body) = closed {
+        return Ok(Answer::Stream(body));
+    }
+    let pace = stream.pace();
+    let body = match last_event_id {
+        _ if !hub.replays() => open_frame(None, pace),
+        LastEventId::None => open_frame(Some(hub.newest_id()), pace),
+        LastEventId::Id(_) | LastEventId::NotUtf8 => {
+            [open_frame(None, pace), hub.unknown_reset(channels).into()].concat().into()
+        }
+    };
+    let keep_alive = pace.keep_alive.map(|every| (every, KEEP_ALIVE));
+    Ok(Answer::Hold(proxy.hold(channels, keep_alive), Body::text(body)))
 }
 
 /// An answer after which a browser tries again: at any other status than 200 its EventSource gives up for good.

@@ -176,8 +176,8 @@ impl Epoch {
     }
 }
 
-/// The longest `id:` line of ours: a u64 has at most 20 digits.
-pub(crate) const ID_LINE_MAX: usize = "id: ".len() + EPOCH_LEN + "-".len() + 20 + "\n".len();
+/// The longest id of ours: a u64 has at most 20 digits.
+pub(crate) const OWN_ID_MAX: usize = EPOCH_LEN + "-".len() + 20;
 
 #[cfg(test)]
 mod tests {

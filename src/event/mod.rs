@@ -10,7 +10,7 @@ use memchr::memchr2;
 use serde::Serialize;
 
 pub use id::EventId;
-pub(crate) use id::{Epoch, Place, ID_LINE_MAX};
+pub(crate) use id::{Epoch, Place, OWN_ID_MAX};
 pub use invalid::InvalidEvent;
 pub(crate) use invalid::Mistake;
 

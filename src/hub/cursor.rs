@@ -327,6 +327,14 @@ impl Collected {
 }
 
 impl Hub {
+    /// The `stream-reset` for a client whose position is not known, as of now.
+    #[cfg(feature = "grip")]
+    pub(crate) fn unknown_reset(&self, names: &[impl AsRef<str>]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        self.write_reset(&mut frame, self.clock(), names, "unknown");
+        frame
+    }
+
     /// The `stream-reset` frames for these gaps, at this place.
     fn resets(&self, cursor: u64, gaps: &Gaps) -> Vec<u8> {
         let mut frames = Vec::new();
@@ -338,13 +346,13 @@ impl Hub {
         frames
     }
 
-    fn write_reset(&self, out: &mut Vec<u8>, cursor: u64, names: &[Arc<str>], reason: &str) {
+    fn write_reset(&self, out: &mut Vec<u8>, cursor: u64, names: &[impl AsRef<str>], reason: &str) {
         self.resets.fetch_add(1, Ordering::Relaxed);
         if self.history.replay {
             out.extend_from_slice(format!("id: {}\n", EventId::own(self.epoch, cursor)).as_bytes());
         }
         // JSON escapes line breaks, so a channel's name cannot forge a field.
-        let channels = serde_json::Value::from_iter(names.iter().map(|name| &**name));
+        let channels = serde_json::Value::from_iter(names.iter().map(AsRef::as_ref));
         let data = format!("{{\"channels\":{channels},\"reason\":\"{reason}\"}}");
         out.extend_from_slice(format!("event: stream-reset\ndata: {data}\n\n").as_bytes());
     }

@@ -56,6 +56,10 @@ pub struct Limits {
     pub(crate) item: usize,
     pub(crate) subscriptions: usize,
     pub(crate) hub_channels: usize,
+    #[cfg(feature = "grip")]
+    pub(crate) hold_channels: usize,
+    #[cfg(feature = "grip")]
+    pub(crate) grip_queue: usize,
     pub(crate) refuse_with_503: bool,
 }
 
@@ -68,6 +72,10 @@ impl Default for Limits {
             item: 64 << 10,
             subscriptions: usize::MAX,
             hub_channels: usize::MAX,
+            #[cfg(feature = "grip")]
+            hold_channels: 20,
+            #[cfg(feature = "grip")]
+            grip_queue: 10_000,
             refuse_with_503: false,
         }
     }
@@ -112,6 +120,20 @@ impl Limits {
     /// one is not kept.
     pub fn hub_channels(mut self, channels: usize) -> Self {
         self.hub_channels = channels;
+        self
+    }
+
+    /// Channels of one hold; default 20, beyond which Pushpin drops channels without a word.
+    #[cfg(feature = "grip")]
+    pub fn hold_channels(mut self, channels: usize) -> Self {
+        self.hold_channels = channels;
+        self
+    }
+
+    /// Items that may wait for each GRIP endpoint; default 10 000. What finds no room has failed at that endpoint.
+    #[cfg(feature = "grip")]
+    pub fn grip_queue(mut self, items: usize) -> Self {
+        self.grip_queue = items;
         self
     }
 

@@ -10,7 +10,9 @@
 //! (wakers and their drops) runs under any of them.
 
 mod channel;
+mod collection;
 mod cursor;
+mod error;
 mod floors;
 mod limits;
 mod log;
@@ -19,17 +21,17 @@ mod sync;
 mod wait_list;
 
 use std::cell::Cell;
-use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
-use std::error::Error;
-use std::fmt;
 use std::time::Instant;
 
-use crate::event::{Encoded, Epoch, Event, EventId, InvalidEvent, Mistake, Place, ID_LINE_MAX};
+use crate::event::{Encoded, Epoch, Event, EventId, InvalidEvent, Mistake, Place, OWN_ID_MAX};
 
 pub(crate) use channel::Channel;
-use channel::{Closed, State};
+use channel::Closed;
+use collection::Idle;
 pub(crate) use cursor::Cursor;
+pub(crate) use error::Refused;
+pub use error::SubscribeError;
 use floors::Floors;
 pub use limits::{History, Limits};
 use log::{Found, Frame};
@@ -61,34 +63,6 @@ struct Map {
     closed: bool,
 }
 
-/// A channel without subscribers whose events will all be too old at `due`.
-#[derive(Debug)]
-struct Idle {
-    due: u64,
-    channel: Arc<Channel>,
-}
-
-impl Ord for Idle {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        // The heap gives its greatest first: that is to be the one due first.
-        Reverse(self.due).cmp(&Reverse(other.due))
-    }
-}
-
-impl PartialOrd for Idle {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Idle {
-    fn eq(&self, other: &Self) -> bool {
-        self.due == other.due
-    }
-}
-
-impl Eq for Idle {}
-
 /// Where a new subscription starts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Start<'a> {
@@ -112,6 +86,32 @@ struct Draft {
     given: Option<Arc<str>>,
 }
 
+impl Draft {
+    /// The id that clients see.
+    fn id(&self, own: EventId) -> EventId {
+        self.given.clone().map_or(own, EventId::given)
+    }
+}
+
+/// Sees what is published, on its way into a channel.
+pub(crate) trait Tap {
+    /// A frame was encoded; `own_id` says that a line `id: <epoch>-<seq>` will stand between its parts. No lock is held,
+    /// and an error refuses the whole publication.
+    fn encoded(&mut self, before_id: &[u8], after_id: &[u8], own_id: bool) -> Result<(), InvalidEvent>;
+
+    /// The next of the frames has got its number. A lock is held: events of one channel are numbered in the order of
+    /// these calls. It must not wake anybody.
+    fn numbered(&mut self, id: &EventId);
+}
+
+impl Tap for () {
+    fn encoded(&mut self, _: &[u8], _: &[u8], _: bool) -> Result<(), InvalidEvent> {
+        Ok(())
+    }
+
+    fn numbered(&mut self, _: &EventId) {}
+}
+
 impl Hub {
     pub(crate) fn new(history: History, limits: Limits, now: Instant) -> Self {
         Self {
@@ -133,11 +133,17 @@ impl Hub {
         &self.limits
     }
 
-    pub(crate) fn publish(&self, name: &str, event: &Event, now: Instant) -> Result<Accepted<EventId>, PublishError> {
+    pub(crate) fn publish(
+        &self,
+        name: &str,
+        event: &Event,
+        now: Instant,
+        tap: &mut impl Tap,
+    ) -> Result<Accepted<EventId>, Refused> {
         with_scratch(|scratch| {
-            let draft = self.encode(event, scratch)?;
+            let draft = self.encode(event, scratch, tap)?;
             let mut id = None;
-            let give_way = self.append(name, &[draft], scratch, now, |given| id = Some(given))?;
+            let give_way = self.append(name, &[draft], scratch, now, tap, |given| id = Some(given))?;
             // One draft, so one id.
             let ids = id.unwrap_or_else(|| EventId::own(self.epoch, 0));
             Ok(Accepted { ids, give_way })
@@ -149,30 +155,34 @@ impl Hub {
         name: &str,
         events: impl IntoIterator<Item = Event>,
         now: Instant,
-    ) -> Result<Accepted<Vec<EventId>>, PublishError> {
+        tap: &mut impl Tap,
+    ) -> Result<Accepted<Vec<EventId>>, Refused> {
         with_scratch(|scratch| {
             let mut drafts = Vec::new();
             for (index, event) in events.into_iter().enumerate() {
-                drafts.push(self.encode(&event, scratch).map_err(|invalid| invalid.at(index))?);
+                drafts.push(self.encode(&event, scratch, tap).map_err(|invalid| invalid.at(index))?);
                 self.check_batch(drafts.len(), scratch.len())?;
             }
             let mut ids = Vec::with_capacity(drafts.len());
-            let give_way = self.append(name, &drafts, scratch, now, |given| ids.push(given))?;
+            let give_way = self.append(name, &drafts, scratch, now, tap, |given| ids.push(given))?;
             Ok(Accepted { ids, give_way })
         })
     }
 
-    fn encode(&self, event: &Event, scratch: &mut Vec<u8>) -> Result<Draft, InvalidEvent> {
+    fn encode(&self, event: &Event, scratch: &mut Vec<u8>, tap: &mut impl Tap) -> Result<Draft, InvalidEvent> {
         let at = event.encode_into(scratch)?;
         if at.weight > self.limits.frame {
             return Err(Mistake::Frame { size: at.weight, limit: self.limits.frame }.into());
         }
-        Ok(Draft { at, given: event.given_id().map(Arc::from) })
+        let given = event.given_id().map(Arc::from);
+        let own_id = self.history.replay && given.is_none();
+        tap.encoded(&scratch[at.start..at.id_at], &scratch[at.id_at..at.end], own_id)?;
+        Ok(Draft { at, given })
     }
 
     /// A batch must fit what a channel keeps, or its own end would push out its beginning. A single event always does.
     fn check_batch(&self, events: usize, bytes: usize) -> Result<(), InvalidEvent> {
-        let bytes = bytes + events * ID_LINE_MAX;
+        let bytes = bytes + events * ("id: \n".len() + OWN_ID_MAX);
         let History { events: most_events, bytes: most_bytes, .. } = self.history;
         if events > most_events {
             return Err(Mistake::Batch { limit: most_events, of: "events" }.into());
@@ -190,25 +200,22 @@ impl Hub {
         drafts: &[Draft],
         scratch: &[u8],
         now: Instant,
+        tap: &mut impl Tap,
         mut id_of: impl FnMut(EventId),
-    ) -> Result<Option<Arc<Channel>>, PublishError> {
+    ) -> Result<Option<Arc<Channel>>, Refused> {
         let now = self.nanos(now);
         self.check_name(name)?;
         self.sweep(now);
         if drafts.is_empty() {
-            return if self.map.read().closed { Err(PublishError::Closed) } else { Ok(None) };
+            return if self.map.read().closed { Err(Refused::Closed) } else { Ok(None) };
         }
         let count = drafts.len() as u64;
-        let id = |seq: u64, draft: &Draft| match &draft.given {
-            Some(given) => EventId::given(given.clone()),
-            None => EventId::own(self.epoch, seq),
-        };
         loop {
             let Some(channel) = self.channel_to_publish(name)? else {
                 // Nobody listens and nothing can be kept: the floor tells who comes later.
-                let first = self.pass_by(name, count)?;
+                let first = self.pass_by(name, count, |seq| tap.numbered(&EventId::own(self.epoch, seq)))?;
                 let Some(first) = first else { continue };
-                drafts.iter().zip(first..).for_each(|(draft, seq)| id_of(id(seq, draft)));
+                drafts.iter().zip(first..).for_each(|(draft, seq)| id_of(draft.id(EventId::own(self.epoch, seq))));
                 return Ok(None);
             };
             let mut state = channel.lock();
@@ -220,15 +227,16 @@ impl Hub {
             let mut bytes = 0;
             for (draft, seq) in drafts.iter().zip(first..) {
                 let at = draft.at;
-                let id = id(seq, draft);
+                let own = EventId::own(self.epoch, seq);
                 let frame = Frame {
                     before_id: &scratch[at.start..at.id_at],
-                    own_id: (self.history.replay && draft.given.is_none()).then(|| id.as_bytes()),
+                    own_id: (self.history.replay && draft.given.is_none()).then(|| own.as_bytes()),
                     after_id: &scratch[at.id_at..at.end],
                     given_id: draft.given.as_ref().filter(|_| self.history.replay),
                 };
                 bytes += state.log.append(seq, frame, now, &self.history);
-                id_of(id);
+                tap.numbered(&own);
+                id_of(draft.id(own));
             }
             let yields = state.should_yield(drafts.len(), bytes, &self.history);
             if state.subscribers == 0 {
@@ -252,11 +260,11 @@ impl Hub {
     }
 
     /// The channel to append to, made if need be; `None` where nothing is to be kept.
-    fn channel_to_publish(&self, name: &str) -> Result<Option<Arc<Channel>>, PublishError> {
+    fn channel_to_publish(&self, name: &str) -> Result<Option<Arc<Channel>>, Refused> {
         {
             let map = self.map.read();
             if map.closed {
-                return Err(PublishError::Closed);
+                return Err(Refused::Closed);
             }
             if let Some(channel) = map.channels.get(name) {
                 return Ok(Some(channel.clone()));
@@ -267,16 +275,16 @@ impl Hub {
         }
         let mut map = self.map.write();
         if map.closed {
-            return Err(PublishError::Closed);
+            return Err(Refused::Closed);
         }
         Ok(self.get_or_create(&mut map, name))
     }
 
     /// Numbers events of a channel that is not there and cannot be made; `None` if by now it is there.
-    fn pass_by(&self, name: &str, count: u64) -> Result<Option<u64>, PublishError> {
+    fn pass_by(&self, name: &str, count: u64, numbered: impl FnMut(u64)) -> Result<Option<u64>, Refused> {
         let mut map = self.map.write();
         if map.closed {
-            return Err(PublishError::Closed);
+            return Err(Refused::Closed);
         }
         if map.channels.contains_key(name) {
             return Ok(None);
@@ -285,6 +293,7 @@ impl Hub {
         if self.history.replay {
             map.floors.remember(&name.into(), first + count - 1);
         }
+        (first..first + count).for_each(numbered);
         Ok(Some(first))
     }
 
@@ -306,61 +315,6 @@ impl Hub {
         Some(channel)
     }
 
-    /// Takes a channel out of the map; its floor stays.
-    fn collect(&self, map: &mut Map, channel: &Arc<Channel>, state: &mut State) {
-        self.retire(state);
-        map.channels.remove(&channel.name);
-        if self.history.replay {
-            map.floors.remember(&channel.name, state.log.tail());
-        }
-        state.free_if_abandoned();
-    }
-
-    fn retire(&self, state: &mut State) {
-        state.gone = true;
-        self.delivered.fetch_add(state.delivered, Ordering::Relaxed);
-    }
-
-    /// Queues a channel that nobody listens to, for the time when its last event is too old.
-    fn queue_idle(&self, channel: &Arc<Channel>, state: &mut State) {
-        let Some(newest) = state.log.newest_at().filter(|_| !state.queued) else { return };
-        state.queued = true;
-        let due = newest.saturating_add(u64::try_from(self.history.age.as_nanos()).unwrap_or(u64::MAX));
-        let mut idle = self.idle.lock();
-        idle.push(Idle { due, channel: channel.clone() });
-        self.next_due.store(idle.peek().map_or(u64::MAX, |first| first.due), Ordering::Relaxed);
-    }
-
-    /// Collects idle channels that are due, two at the most: what makes channels also clears them away, with no timer.
-    fn sweep(&self, now: u64) {
-        for _ in 0..2 {
-            if self.next_due.load(Ordering::Relaxed) > now || !self.sweep_one(now) {
-                return;
-            }
-        }
-    }
-
-    fn sweep_one(&self, now: u64) -> bool {
-        let mut idle = self.idle.lock();
-        let due = idle.peek().is_some_and(|first| first.due <= now);
-        let first = if due { idle.pop() } else { None };
-        self.next_due.store(idle.peek().map_or(u64::MAX, |next| next.due), Ordering::Relaxed);
-        drop(idle);
-        let Some(Idle { channel, .. }) = first else { return false };
-        let mut map = self.map.write();
-        let mut state = channel.lock();
-        state.queued = false;
-        if state.subscribers == 0 && !state.gone {
-            state.log.expire(now, &self.history);
-            if state.log.is_empty() {
-                self.collect(&mut map, &channel, &mut state);
-            } else {
-                self.queue_idle(&channel, &mut state);
-            }
-        }
-        true
-    }
-
     /// A subscription to these channels, which must differ from each other.
     pub(crate) fn subscribe(
         self: &Arc<Self>,
@@ -369,16 +323,7 @@ impl Hub {
         now: Instant,
     ) -> Result<Cursor, SubscribeError> {
         let now = self.nanos(now);
-        if names.is_empty() {
-            return Err(SubscribeError::NoChannels);
-        }
-        if names.len() > self.limits.channels {
-            return Err(SubscribeError::TooManyChannels { channels: names.len(), limit: self.limits.channels });
-        }
-        let limit = self.limits.channel_name;
-        if let Some(long) = names.iter().map(AsRef::as_ref).find(|name| name.len() > limit) {
-            return Err(SubscribeError::ChannelName { size: long.len(), limit });
-        }
+        self.check_names(names)?;
         self.sweep(now);
         if !self.has_room_for(names) {
             return Err(SubscribeError::Full);
@@ -400,6 +345,21 @@ impl Hub {
         }
         let position = if self.history.replay { self.position(&channels, start) } else { Some(self.clock()) };
         Ok(Cursor::new(self.clone(), channels, position))
+    }
+
+    /// Whether these channels may be subscribed to.
+    pub(crate) fn check_names(&self, names: &[impl AsRef<str>]) -> Result<(), SubscribeError> {
+        if names.is_empty() {
+            return Err(SubscribeError::NoChannels);
+        }
+        if names.len() > self.limits.channels {
+            return Err(SubscribeError::TooManyChannels { channels: names.len(), limit: self.limits.channels });
+        }
+        let limit = self.limits.channel_name;
+        if let Some(long) = names.iter().map(AsRef::as_ref).find(|name| name.len() > limit) {
+            return Err(SubscribeError::ChannelName { size: long.len(), limit });
+        }
+        Ok(())
     }
 
     /// Whether these channels are there or can be made. Asked first, so that what will be refused costs no idle channel
@@ -471,25 +431,6 @@ impl Hub {
         }
     }
 
-    /// One subscriber fewer. The channel goes with the last one, unless it keeps events for those who come back.
-    fn leave(&self, channel: &Arc<Channel>, mut state: sync::MutexGuard<'_, State>) {
-        state.subscribers -= 1;
-        state.free_if_abandoned();
-        if state.subscribers > 0 || state.gone {
-            return;
-        }
-        if self.history.replay && !state.log.is_empty() {
-            self.queue_idle(channel, &mut state);
-            return;
-        }
-        drop(state);
-        let mut map = self.map.write();
-        let mut state = channel.lock();
-        if state.subscribers == 0 && !state.gone && (!self.history.replay || state.log.is_empty()) {
-            self.collect(&mut map, channel, &mut state);
-        }
-    }
-
     /// Ends the channel's streams after what is kept, and frees it.
     pub(crate) fn close_channel(&self, name: &str) {
         let mut map = self.map.write();
@@ -546,6 +487,18 @@ impl Hub {
         }
     }
 
+    /// The id of the newest event of all.
+    #[cfg(feature = "grip")]
+    pub(crate) fn newest_id(&self) -> EventId {
+        EventId::own(self.epoch, self.clock())
+    }
+
+    /// Whether there is a history to come back to.
+    #[cfg(feature = "grip")]
+    pub(crate) fn replays(&self) -> bool {
+        self.history.replay
+    }
+
     fn clock(&self) -> u64 {
         self.clock.load(Ordering::Acquire)
     }
@@ -586,70 +539,3 @@ fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
     }
     result
 }
-
-/// Why a publication failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PublishError {
-    /// The event, the batch or the channel's name is not valid: nothing happened.
-    Invalid(InvalidEvent),
-    /// The stream was closed: nothing happened.
-    Closed,
-}
-
-impl From<InvalidEvent> for PublishError {
-    fn from(invalid: InvalidEvent) -> Self {
-        Self::Invalid(invalid)
-    }
-}
-
-impl fmt::Display for PublishError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Invalid(invalid) => invalid.fmt(f),
-            Self::Closed => f.write_str("publishing to a closed event stream"),
-        }
-    }
-}
-
-impl Error for PublishError {}
-
-/// Why a subscription cannot be had.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SubscribeError {
-    /// No channel was named, or only blank ones.
-    NoChannels,
-    /// More channels than [`Limits::channels`].
-    TooManyChannels {
-        /// How many there were.
-        channels: usize,
-        /// How many there may be.
-        limit: usize,
-    },
-    /// A name longer than [`Limits::channel_name`].
-    ChannelName {
-        /// Its bytes.
-        size: usize,
-        /// The bytes it may have.
-        limit: usize,
-    },
-    /// [`Limits::subscriptions`] or [`Limits::hub_channels`] is reached.
-    Full,
-    /// The stream was closed.
-    Closed,
-}
-
-impl fmt::Display for SubscribeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoChannels => f.write_str("no specified channels"),
-            Self::TooManyChannels { channels, limit } => write!(f, "{channels} channels are over the limit of {limit}"),
-            Self::ChannelName { size, limit } => write!(f, "channel name of {size} bytes is over the limit of {limit}"),
-            Self::Full => f.write_str("limit of subscriptions or channels reached"),
-            Self::Closed => f.write_str("subscribing to a closed event stream"),
-        }
-    }
-}
-
-impl Error for SubscribeError {}

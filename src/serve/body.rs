@@ -12,7 +12,7 @@ use futures::stream::{FusedStream, Stream, TryStreamExt};
 use http_body::{Frame, SizeHint};
 
 use super::keep_alive::{self, KeepAlive, Pace};
-use crate::event::Event;
+use crate::event::{Event, EventId};
 use crate::hub::Cursor;
 
 /// What [`run`](crate::EventStream::run) answers with: an endless stream of frames, or a short text.
@@ -57,7 +57,7 @@ impl Body {
         if events.is_terminated() {
             return Self::empty();
         }
-        let open = Some(open_frame(&events, pace));
+        let open = Some(open_frame(events.open_id(), pace));
         Self(Kind::Live(Live { open, events, keep_alive: KeepAlive::new(pace), wrote: false }))
     }
 
@@ -86,8 +86,8 @@ impl Body {
 }
 
 /// The first frame. A client that loses the stream right after it comes back to the same place.
-fn open_frame(events: &Cursor, pace: &Pace) -> Bytes {
-    let mut frame = events.open_id().map_or_else(Vec::new, |id| format!("id: {id}\n").into_bytes());
+pub(crate) fn open_frame(position: Option<EventId>, pace: &Pace) -> Bytes {
+    let mut frame = position.map_or_else(Vec::new, |id| format!("id: {id}\n").into_bytes());
     let open = Event::new("stream-open");
     let open = pace.retry.map_or(open.clone(), |after| open.retry(after));
     // A name and a retry that `build` has checked: it cannot fail.

@@ -17,7 +17,7 @@ pub(crate) const FRAME: &[u8] = b"event: keep-alive\ndata: \n\n";
 pub(crate) struct Pace {
     timer: Arc<dyn Timer>,
     /// `None` is never.
-    keep_alive: Option<Duration>,
+    pub(crate) keep_alive: Option<Duration>,
     /// Sent with `stream-open`.
     pub(crate) retry: Option<Duration>,
     random: AtomicU64,

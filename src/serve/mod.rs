@@ -14,9 +14,13 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 pub(crate) use accept::accepts_events;
+#[cfg(feature = "grip")]
+pub(crate) use body::open_frame;
 pub use body::Body;
 pub use channels::Channels;
 pub(crate) use keep_alive::Pace;
+#[cfg(feature = "grip")]
+pub(crate) use keep_alive::FRAME as KEEP_ALIVE;
 pub use template::Params;
 pub(crate) use template::{decode, Template, Value};
 

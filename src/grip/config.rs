@@ -1,0 +1,261 @@
+//! All proxies of a stream, from whatever form they are configured in.
+
+use std::env::{self, VarError};
+use std::fmt;
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::HeaderMap;
+
+use super::endpoint::{Endpoint, InvalidConfig};
+use super::signature::{InvalidSignature, Proxied, Token};
+
+const GRIP_SIG: &str = "grip-sig";
+
+/// The GRIP proxies that clients may come through and that events are published to.
+///
+/// Made from a GRIP_URL, from one [`Endpoint`], from several, or from an `Option` of these (`None` is no proxy). A
+/// GRIP_URL is the control URI of a proxy, with a user and a password if need be, and with these query parameters,
+/// which mean what [`Endpoint`]'s setters of their names do:
+///
+/// - `iss` and `key`; `key` without `iss` is [`Endpoint::bearer`]'s token;
+/// - `verify-iss` and `verify-key`.
+///
+/// ```
+/// use eventstream::grip::Config;
+///
+/// let config: Config = "http://localhost:5561/?verify-key=changeme&verify-iss=pushpin".parse()?;
+/// assert_eq!(config.endpoints().len(), 1);
+///
+/// let misspelt = "http://localhost:5561/?verify_key=changeme".parse::<Config>().unwrap_err();
+/// assert_eq!(misspelt.to_string(), r#"grip: verify-key is misspelt in the GRIP_URL, as "verify_key""#);
+/// # Ok::<(), eventstream::grip::InvalidConfig>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Config {
+    endpoints: Vec<Endpoint>,
+}
+
+impl Config {
+    /// The proxies.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// Whether a request with these headers came through one of the proxies.
+    ///
+    /// # Errors
+    ///
+    /// If some endpoint has a key, and none of them verifies the request's `Grip-Sig`: it is forged, expired, or there
+    /// are several. Endpoints without a key never weaken the others.
+    pub fn proxied(&self, headers: &HeaderMap) -> Result<Proxied, InvalidSignature> {
+        // A clock from before 1970 must not make expired tokens good.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(f64::INFINITY, |since| since.as_secs_f64());
+        self.proxied_at(headers, now)
+    }
+
+    /// [`proxied`](Config::proxied) at a time in seconds since 1970.
+    pub(crate) fn proxied_at(&self, headers: &HeaderMap, now: f64) -> Result<Proxied, InvalidSignature> {
+        let mut signatures = headers.get_all(GRIP_SIG).iter();
+        let (Some(signature), false) = (signatures.next(), self.endpoints.is_empty()) else {
+            return Ok(Proxied::No);
+        };
+        if !self.endpoints.iter().any(Endpoint::demands_signature) {
+            return Ok(Proxied::Unsigned);
+        }
+        let token = Token::parse(signature.as_bytes()).filter(|_| signatures.next().is_none());
+        match token.is_some_and(|token| self.endpoints.iter().any(|endpoint| endpoint.verifies(&token, now))) {
+            true => Ok(Proxied::Signed),
+            false => Err(InvalidSignature),
+        }
+    }
+
+    /// From GRIP_URL, and GRIP_VERIFY_KEY for a proxy whose URL has no `verify-key`. No URL, or a blank one, is no proxy.
+    pub(crate) fn from_env() -> Result<Self, InvalidConfig> {
+        let read = |name| match env::var(name) {
+            Ok(value) => Ok(Some(value)),
+            Err(VarError::NotPresent) => Ok(None),
+            Err(VarError::NotUnicode(_)) => Err(InvalidConfig::new(name, "is not UTF-8")),
+        };
+        Self::from_env_values(read("GRIP_URL")?.as_deref(), read("GRIP_VERIFY_KEY")?.as_deref())
+    }
+
+    /// A blank key is an error, not none: it would let in what it was set to keep out.
+    fn from_env_values(url: Option<&str>, verify_key: Option<&str>) -> Result<Self, InvalidConfig> {
+        let Some(url) = url.filter(|url| !url.trim().is_empty()) else {
+            return Ok(Self::default());
+        };
+        // Checked as a whole: the URL's `verify-iss` may wait for this key.
+        let mut endpoint = Endpoint::new(url)?;
+        if let Some(key) = verify_key {
+            endpoint.default_verify_key("GRIP_VERIFY_KEY", key)?;
+        }
+        endpoint.check()?;
+        Ok(endpoint.into())
+    }
+
+    /// What is wrong with the first endpoint that is not right in itself.
+    pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
+        self.endpoints.iter().try_for_each(Endpoint::check)
+    }
+
+    /// What is wrong with the first endpoint that this crate's own transports cannot reach.
+    #[cfg(any(feature = "hyper", test))]
+    pub(crate) fn check_tls(&self) -> Result<(), InvalidConfig> {
+        self.endpoints.iter().try_for_each(Endpoint::check_tls)
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(&self.endpoints).finish()
+    }
+}
+
+impl FromStr for Config {
+    type Err = InvalidConfig;
+
+    fn from_str(grip_url: &str) -> Result<Self, InvalidConfig> {
+        let endpoint = Endpoint::new(grip_url)?;
+        endpoint.check()?;
+        Ok(endpoint.into())
+    }
+}
+
+impl TryFrom<&str> for Config {
+    type Error = InvalidConfig;
+
+    fn try_from(grip_url: &str) -> Result<Self, InvalidConfig> {
+        grip_url.parse()
+    }
+}
+
+impl TryFrom<String> for Config {
+    type Error = InvalidConfig;
+
+    fn try_from(grip_url: String) -> Result<Self, InvalidConfig> {
+        grip_url.parse()
+    }
+}
+
+impl TryFrom<&String> for Config {
+    type Error = InvalidConfig;
+
+    fn try_from(grip_url: &String) -> Result<Self, InvalidConfig> {
+        grip_url.parse()
+    }
+}
+
+impl From<Endpoint> for Config {
+    fn from(endpoint: Endpoint) -> Self {
+        vec![endpoint].into()
+    }
+}
+
+impl From<Vec<Endpoint>> for Config {
+    fn from(endpoints: Vec<Endpoint>) -> Self {
+        Self { endpoints }
+    }
+}
+
+impl<C: TryInto<Config>> TryFrom<Option<C>> for Config {
+    type Error = C::Error;
+
+    fn try_from(config: Option<C>) -> Result<Self, C::Error> {
+        config.map_or_else(|| Ok(Self::default()), TryInto::try_into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use base64::engine::Engine;
+    use http::HeaderValue;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn error<T: fmt::Debug>(result: Result<T, InvalidConfig>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_recorded_edges_of_time_hold() {
+        let now = 1_700_000_000;
+        let config: Config = "http://localhost/?verify-key=changeme".parse().unwrap();
+        let file: Value = serde_json::from_str(include_str!("../../tests/vectors/grip-sig.json")).unwrap();
+        let probes = file["leeway_probe"].as_object().unwrap();
+        for (probe, expected) in probes {
+            let (claim, offset) = probe.split_once("=now").unwrap();
+            let at = now + offset.parse::<i64>().unwrap();
+            let claims = match claim {
+                "exp" => format!(r#"{{"exp":{at}}}"#),
+                _ => format!(r#"{{"exp":{},"{claim}":{at}}}"#, now + 3600),
+            };
+            let signed = [r#"{"alg":"HS256"}"#, &claims].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
+            let mac = URL_SAFE_NO_PAD.encode(hmac_sha256::HMAC::mac(&signed, "changeme"));
+            let mut headers = HeaderMap::new();
+            headers.insert(GRIP_SIG, HeaderValue::from_str(&format!("{signed}.{mac}")).unwrap());
+            let ours = config.proxied_at(&headers, now as f64);
+            assert_eq!(ours == Ok(Proxied::Signed), expected.as_bool().unwrap(), "{probe}: {ours:?}");
+        }
+        println!("grip-sig.json, leeway_probe: {} run, 0 listed", probes.len());
+    }
+
+    #[test]
+    fn the_environment_is_read_whole() {
+        let env = Config::from_env_values;
+        for none in [None, Some(""), Some(" ")] {
+            assert!(env(none, Some("k")).unwrap().endpoints().is_empty());
+        }
+        let url = Some("http://localhost/?verify-iss=p");
+        assert_eq!(error(env(url, None)), "grip: verify-iss is given without `verify-key`");
+        assert!(env(url, Some("k")).unwrap().endpoints()[0].demands_signature());
+        assert_eq!(error(env(url, Some(""))), "grip: GRIP_VERIFY_KEY is empty");
+        assert_eq!(
+            error(env(Some("http://localhost/"), Some("{"))),
+            "grip: GRIP_VERIFY_KEY looks like JSON and is no JWK"
+        );
+        // The URL's own key goes first.
+        assert!(env(Some("http://localhost/?verify-key=own"), Some("{")).is_ok());
+    }
+
+    #[test]
+    fn every_form_makes_a_configuration() {
+        fn made<C: TryInto<Config>>(from: C) -> usize
+        where
+            C::Error: Into<crate::BuildError>,
+        {
+            let config = from.try_into().unwrap_or_else(|error| panic!("{}", error.into()));
+            config.check().unwrap();
+            config.endpoints().len()
+        }
+        let url = "http://localhost:5561/?iss=a&key=b";
+        let endpoint = Endpoint::new(url).unwrap();
+        let owned = url.to_owned();
+        assert_eq!(made(url) + made(&owned) + made(owned.clone()) + made(endpoint.clone()), 4);
+        assert_eq!(made(vec![endpoint.clone(), endpoint.clone()]), 2);
+        assert_eq!(made(Config::from(endpoint.clone())), 1);
+        assert_eq!(
+            made(Some(url)) + made(Some(owned)) + made(Some(endpoint)) + made(None::<Config>) + made(None::<&str>),
+            3
+        );
+    }
+
+    #[test]
+    fn parts_that_do_not_fit_are_found_at_the_latest_when_the_stream_is_built() {
+        let endpoint = || Endpoint::new("http://localhost:5561/").unwrap();
+        let unkeyed = Config::from(vec![endpoint(), endpoint().verify_iss("pushpin")]);
+        assert_eq!(error(unkeyed.check()), "grip: verify-iss is given without `verify-key`");
+        // Until then it lets nobody in.
+        let mut headers = HeaderMap::new();
+        headers.insert(GRIP_SIG, HeaderValue::from_static("garbage"));
+        assert_eq!(unkeyed.proxied(&headers), Err(InvalidSignature));
+        assert_eq!(error("http://localhost/?iss=a".parse::<Config>()), "grip: iss is given without `key`");
+        let tls = Config::from(Endpoint::new("https://localhost/").unwrap());
+        assert_eq!(tls.check_tls().is_ok(), cfg!(feature = "rustls"));
+        if let Err(error) = tls.check_tls() {
+            assert_eq!(error.to_string(), "grip: control URI is https, which needs the feature `rustls`");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What is published to a proxy: one item, as the JSON of its control port.
+
+use base64::engine::general_purpose::STANDARD;
+use base64::engine::Engine;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::hold::{encode_channel, encode_id};
+
+/// One item for the clients that a proxy holds on a channel.
+///
+/// The name of the channel is the full one, with whatever prefix it has, and is encoded as [`Hold`](super::Hold) does.
+///
+/// ```
+/// use eventstream::grip::Item;
+///
+/// let item = Item::new("events-a b", "data: x\n\n").id("1");
+/// assert_eq!(
+///     serde_json::to_string(&item).unwrap(),
+///     r#"{"channel":"events-a%20b","id":"1","formats":{"http-stream":{"content":"data: x\n\n"}}}"#
+/// );
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "an item does nothing until it is published"]
+pub struct Item {
+    channel: String,
+    id: Option<String>,
+    prev_id: Option<String>,
+    format: Format,
+}
+
+/// What happens to streams that are held: the format `http-stream`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Format {
+    Text(String),
+    Binary(Vec<u8>),
+    Action(&'static str),
+}
+
+impl Item {
+    /// Bytes to be written to the clients. They need not be UTF-8.
+    pub fn new(channel: impl AsRef<str>, content: impl Into<Vec<u8>>) -> Self {
+        let text = String::from_utf8(content.into());
+        Self::of(channel.as_ref(), text.map_or_else(|error| Format::Binary(error.into_bytes()), Format::Text))
+    }
+
+    /// Ends the clients' streams.
+    pub fn close(channel: impl AsRef<str>) -> Self {
+        Self::of(channel.as_ref(), Format::Action("close"))
+    }
+
+    /// Has the proxy follow the clients' next links now.
+    pub fn hint(channel: impl AsRef<str>) -> Self {
+        Self::of(channel.as_ref(), Format::Action("hint"))
+    }
+
+    /// Names the item. Pushpin drops a second one of the same id on a channel for a minute, so a repeated publication
+    /// reaches nobody twice.
+    pub fn id(mut self, id: impl AsRef<str>) -> Self {
+        self.id = Some(encode_id(id.as_ref()));
+        self
+    }
+
+    /// Names the item before this one, so that the proxy notices a gap.
+    pub fn prev_id(mut self, id: impl AsRef<str>) -> Self {
+        self.prev_id = Some(encode_id(id.as_ref()));
+        self
+    }
+
+    /// The item's JSON, as it stands in a publication.
+    pub(crate) fn to_json(&self) -> String {
+        // Strings and maps with string keys cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    fn of(channel: &str, format: Format) -> Self {
+        Self { channel: encode_channel(channel), id: None, prev_id: None, format }
+    }
+}
+
+impl Serialize for Item {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut item = serializer.serialize_map(None)?;
+        item.serialize_entry("channel", &self.channel)?;
+        if let Some(id) = &self.id {
+            item.serialize_entry("id", id)?;
+        }
+        if let Some(id) = &self.prev_id {
+            item.serialize_entry("prev-id", id)?;
+        }
+        item.serialize_entry("formats", &One("http-stream", &self.format))?;
+        item.end()
+    }
+}
+
+impl Serialize for Format {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Text(text) => One("content", text).serialize(serializer),
+            Self::Binary(bytes) => One("content-bin", &STANDARD.encode(bytes)).serialize(serializer),
+            Self::Action(action) => One("action", action).serialize(serializer),
+        }
+    }
+}
+
+/// A map of one entry.
+struct One<'a, T>(&'static str, &'a T);
+
+impl<T: Serialize> Serialize for One<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(self.0, self.1)?;
+        map.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_its_json() {
+        let wrap = |inner: &str| format!(r#"{{"channel":"a%2Cb","formats":{{"http-stream":{inner}}}}}"#);
+        assert_eq!(Item::new("a,b", "\u{2713}\n\"").to_json(), wrap("{\"content\":\"\u{2713}\\n\\\"\"}"));
+        assert_eq!(Item::new("a,b", b"\xff\x00\n").to_json(), wrap(r#"{"content-bin":"/wAK"}"#));
+        assert_eq!(Item::close("a,b").to_json(), wrap(r#"{"action":"close"}"#));
+        assert_eq!(Item::hint("a,b").to_json(), wrap(r#"{"action":"hint"}"#));
+        assert_eq!(
+            Item::hint("c").id("1").id("2").prev_id("\u{e9}\n").to_json(),
+            r#"{"channel":"c","id":"2","prev-id":"%C3%A9%0A","formats":{"http-stream":{"action":"hint"}}}"#
+        );
+    }
+}

@@ -1,0 +1,178 @@
+//! The default transport: hyper's HTTP/1 client over sockets that work under any runtime.
+//!
+//! A connection is polled by the request that uses it, so nothing is spawned.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::{poll_fn, Future};
+use std::pin::{pin, Pin};
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
+use std::task::{Context, Poll};
+
+use async_lock::Mutex;
+use async_net::TcpStream;
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
+use futures::io::{AsyncRead, AsyncWrite};
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::{handshake, Connection, SendRequest};
+use smol_hyper::rt::FuturesIo;
+
+use super::{Transport, TransportError};
+
+/// An answer of a control port is a line or two.
+const MAX_ANSWER: usize = 64 << 10;
+
+/// Sends requests with hyper over plain TCP and, with the feature `rustls`, over TLS.
+///
+/// Works under tokio, async-std, smol and a bare `block_on`. It keeps one connection per endpoint, polls it once before
+/// it is used again, so that one which the endpoint has closed is noticed, and tries once more on a new one if an old one
+/// turns out to be stale.
+#[derive(Default)]
+pub struct Hyper {
+    lanes: SyncMutex<HashMap<(Scheme, Authority), Arc<Lane>>>,
+    #[cfg(feature = "rustls")]
+    tls: super::tls::Tls,
+}
+
+/// One endpoint's idle connection. It is locked across a request: an endpoint has one connection at a time.
+type Lane = Mutex<Option<Link>>;
+
+struct Link {
+    sender: SendRequest<Full<Bytes>>,
+    /// `None` when it has ended. It is dropped then, which fails a request that it was handed and never took.
+    connection: Option<Pin<Box<Driven>>>,
+}
+
+type Io = FuturesIo<Box<dyn Socket>>;
+
+type Driven = Connection<Io, Full<Bytes>>;
+
+/// What a connection runs over.
+trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+
+type Boxed = Box<dyn std::error::Error + Send + Sync>;
+
+impl Hyper {
+    /// A transport that trusts the certificate authorities that browsers do.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Trusts the certificate authorities in this PEM too: for a private proxy.
+    ///
+    /// # Errors
+    ///
+    /// If there is no certificate in it, or one that does not parse.
+    #[cfg(feature = "rustls")]
+    pub fn add_root(mut self, pem: &[u8]) -> Result<Self, TransportError> {
+        self.tls.add_root(pem).map_err(TransportError::new)?;
+        Ok(self)
+    }
+
+    async fn request(&self, req: Request<Bytes>) -> Result<Response<Bytes>, Boxed> {
+        let (mut parts, body) = req.into_parts();
+        let uri = std::mem::take(&mut parts.uri).into_parts();
+        let (Some(scheme), Some(authority)) = (uri.scheme, uri.authority) else {
+            return Err("the URI has no host".into());
+        };
+        parts.headers.insert(HOST, HeaderValue::from_str(authority.as_str())?);
+        parts.uri = Uri::from(uri.path_and_query.unwrap_or(PathAndQuery::from_static("/")));
+        let req = Request::from_parts(parts, Full::new(body));
+
+        let lane = self.lane(&scheme, &authority);
+        let mut idle = lane.lock().await;
+        if let Some(mut link) = idle.take() {
+            // An error here means that it was closed while nobody looked: a new one may do better.
+            link.look().await;
+            if let Ok(answer) = link.exchange(req.clone()).await {
+                *idle = link.if_usable();
+                return Ok(answer);
+            }
+        }
+        let mut link = self.connect(&scheme, &authority).await?;
+        let answer = link.exchange(req).await?;
+        *idle = link.if_usable();
+        Ok(answer)
+    }
+
+    fn lane(&self, scheme: &Scheme, authority: &Authority) -> Arc<Lane> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(lanes.entry((scheme.clone(), authority.clone())).or_default())
+    }
+
+    async fn connect(&self, scheme: &Scheme, authority: &Authority) -> Result<Link, Boxed> {
+        let tls = *scheme == Scheme::HTTPS;
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let socket = TcpStream::connect((host, port)).await?;
+        // Head and body go out as they are written: waiting for an acknowledgement costs 40 ms a POST.
+        socket.set_nodelay(true)?;
+        let socket: Box<dyn Socket> = match tls {
+            false => Box::new(socket),
+            #[cfg(feature = "rustls")]
+            true => Box::new(self.tls.connect(host, socket).await?),
+            #[cfg(not(feature = "rustls"))]
+            true => return Err("https needs the feature `rustls`".into()),
+        };
+        let (sender, connection) = handshake(FuturesIo::new(socket)).await?;
+        Ok(Link { sender, connection: Some(Box::pin(connection)) })
+    }
+}
+
+impl Link {
+    /// Sends a request and reads the answer, with the connection polled along.
+    async fn exchange(&mut self, req: Request<Full<Bytes>>) -> Result<Response<Bytes>, Boxed> {
+        let Self { sender, connection } = self;
+        let mut answer = pin!(async {
+            sender.ready().await?;
+            let (parts, body) = sender.send_request(req).await?.into_parts();
+            let body = Limited::new(body, MAX_ANSWER).collect().await?.to_bytes();
+            Ok(Response::from_parts(parts, body))
+        });
+        poll_fn(|cx: &mut Context<'_>| {
+            if let Poll::Ready(answer) = answer.as_mut().poll(cx) {
+                return Poll::Ready(answer);
+            }
+            let Some(polled) = connection else { return Poll::Pending };
+            if polled.as_mut().poll(cx).is_ready() {
+                *connection = None;
+            }
+            // What the connection has just done is for the answer to take; if it has ended, that is an error there.
+            answer.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Polls an idle connection once, which notices that the endpoint has closed it.
+    async fn look(&mut self) {
+        poll_fn(|cx| {
+            if self.connection.as_mut().is_some_and(|connection| connection.as_mut().poll(cx).is_ready()) {
+                self.connection = None;
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    fn if_usable(self) -> Option<Self> {
+        (self.connection.is_some() && !self.sender.is_closed()).then_some(self)
+    }
+}
+
+impl Transport for Hyper {
+    fn send(&self, req: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
+        self.request(req).map(|answer| answer.map_err(TransportError::new)).boxed()
+    }
+}
+
+impl fmt::Debug for Hyper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hyper").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,113 @@
+//! A transport over surf, for programs that have it already.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, FutureExt};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use surf::{Client, Config};
+
+use super::{Transport, TransportError};
+
+/// Sends requests with [surf](https://docs.rs/surf).
+///
+/// surf is **unmaintained** (RUSTSEC-2025-0036) and brings many old crates: prefer [`Hyper`](super::Hyper). It speaks
+/// plain `http` only here. Its default leaves Nagle's algorithm on, which costs 44 ms a POST; this turns it off.
+pub struct Surf(Mutex<Client>);
+
+impl Surf {
+    /// A transport with a client of its own.
+    ///
+    /// # Errors
+    ///
+    /// If surf cannot make its client.
+    pub fn new() -> Result<Self, TransportError> {
+        Ok(Self(Mutex::new(client()?)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Client> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn client() -> Result<Client, TransportError> {
+    Config::new().set_tcp_no_delay(true).try_into().map_err(TransportError::new)
+}
+
+/// The client for one request. surf puts a connection back into its pool whatever became of the request, and the next
+/// one would be given the answer that this one did not wait for: unless all went well, the pool is replaced.
+struct Lease<'a> {
+    surf: &'a Surf,
+    client: Client,
+    done: bool,
+}
+
+impl Lease<'_> {
+    fn done(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        if let (false, Ok(client)) = (self.done, client()) {
+            *self.surf.lock() = client;
+        }
+    }
+}
+
+async fn request(client: &Client, req: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
+    let uri = req.uri().to_string();
+    let method = req.method().as_str().parse().map_err(|_| TransportError::new("a method that surf does not know"))?;
+    let url = surf::Url::parse(&uri).map_err(TransportError::new)?;
+    let mut request = surf::RequestBuilder::new(method, url);
+    for (name, value) in req.headers() {
+        let value = value.to_str().map_err(TransportError::new)?;
+        request = request.header(name.as_str(), value);
+    }
+    let mut answer = client.send(request.body_bytes(req.body())).await.map_err(wrap)?;
+    let body = answer.body_bytes().await.map_err(wrap)?;
+    let promised = answer.header(CONTENT_LENGTH.as_str()).and_then(|length| length.as_str().parse().ok());
+    if promised.is_some_and(|length: usize| length != body.len()) {
+        // To surf that is the end of the answer.
+        return Err(TransportError::new("the answer was cut"));
+    }
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = StatusCode::from_u16(answer.status().into()).map_err(TransportError::new)?;
+    for (name, values) in answer.iter() {
+        for value in values {
+            // Where there is no `Date`, async-h1 adds one that is no header value: it has a line break in it.
+            let (name, value) = (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str()));
+            if let (Ok(name), Ok(value)) = (name, value) {
+                response.headers_mut().append(name, value);
+            }
+        }
+    }
+    Ok(response)
+}
+
+fn wrap(error: surf::Error) -> TransportError {
+    TransportError::new(error.into_inner())
+}
+
+impl Transport for Surf {
+    fn send(&self, req: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
+        let lease = Lease { surf: self, client: self.lock().clone(), done: false };
+        async move {
+            let answer = request(&lease.client, req).await;
+            if answer.is_ok() {
+                lease.done();
+            }
+            answer
+        }
+        .boxed()
+    }
+}
+
+impl fmt::Debug for Surf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Surf").finish_non_exhaustive()
+    }
+}
