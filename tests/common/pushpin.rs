@@ -1,0 +1,116 @@
+//! A real Pushpin in a folder and on ports of its own.
+#![allow(dead_code, reason = "each test takes a part")]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Far more than a start or a stop takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How a proxy is set up.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup<'a> {
+    /// Where the origin listens. It must answer, or the proxy never seems ready.
+    pub(crate) origin: SocketAddr,
+    /// Where clients connect.
+    pub(crate) front: SocketAddr,
+    /// Where the origin publishes.
+    pub(crate) control: SocketAddr,
+    pub(crate) sig_iss: &'a str,
+    /// As in `pushpin.conf`: a secret, or `file:` and the path of a private key.
+    pub(crate) sig_key: &'a str,
+}
+
+pub(crate) struct Pushpin {
+    process: Child,
+    dir: PathBuf,
+    pub(crate) front: SocketAddr,
+}
+
+impl Pushpin {
+    /// Starts one; `None` where it is not installed, which is only allowed on a user's machine.
+    pub(crate) fn start(setup: &Setup<'_>) -> Option<Self> {
+        let Setup { front, control, .. } = *setup;
+        let internal = Path::new("/usr/lib/pushpin/internal.conf");
+        if !internal.exists() {
+            assert!(std::env::var_os("CI").is_none(), "pushpin must be installed");
+            println!("skipped: pushpin not installed");
+            return None;
+        }
+        // Short, for the path of a Unix socket has little room.
+        let dir = PathBuf::from(format!("/tmp/pp{}", front.port()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(dir.join("run")).unwrap();
+        fs::create_dir_all(dir.join("log")).unwrap();
+        let dir_name = dir.display().to_string();
+        // The packaged file expects a zurl that runs as a service of its own.
+        let internal = fs::read_to_string(internal).unwrap();
+        let internal = internal.replace("ipc:///var/run/zurl/zurl-", "ipc://{rundir}/{ipc_prefix}zurl-");
+        fs::write(dir.join("internal.conf"), internal).unwrap();
+        fs::write(dir.join("routes"), format!("* {}\n", setup.origin)).unwrap();
+        let config = format!(
+            "[global]\ninclude={dir_name}/internal.conf\nrundir={dir_name}/run\nipc_prefix=p-\n\
+             [runner]\nservices=condure,zurl,pushpin-proxy,pushpin-handler\nhttp_port={front}\nlogdir={dir_name}/log\n\
+             client_maxconn=1000\ncondure_bin=condure\nzurl_bin=zurl\n\
+             [proxy]\nroutesfile=routes\ndebug=true\nsig_iss={}\nsig_key={}\nupdates_check=off\n\
+             [handler]\npush_in_spec=ipc://{dir_name}/run/in\npush_in_sub_specs=ipc://{dir_name}/run/sub\n\
+             command_spec=ipc://{dir_name}/run/command\nstats_spec=ipc://{dir_name}/run/stats\n\
+             push_in_http_addr={}\npush_in_http_port={}\n\
+             message_rate=-1\nmessage_hwm=-1\nmessage_wait=5000\nid_cache_ttl=60\n",
+            setup.sig_iss,
+            setup.sig_key,
+            control.ip(),
+            control.port(),
+        );
+        fs::write(dir.join("pushpin.conf"), config).unwrap();
+        let process = Command::new("pushpin")
+            .arg(format!("--config={dir_name}/pushpin.conf"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let this = Self { process, dir, front };
+        let start = Instant::now();
+        // A first request that comes before the proxy has subscribed is lost, so this asks again and again; a hold needs
+        // the handler too.
+        while !(answers(control, "/") && answers(front, "/events/probe")) {
+            assert!(start.elapsed() < PATIENCE, "pushpin did not start; see {dir_name}/log");
+            thread::sleep(Duration::from_millis(50));
+        }
+        Some(this)
+    }
+}
+
+/// Whether a 200 comes back within a second.
+fn answers(at: SocketAddr, path: &str) -> bool {
+    let Ok(mut socket) = TcpStream::connect(at) else { return false };
+    socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let probe = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
+    let mut head = [0; 12];
+    socket.write_all(probe.as_bytes()).is_ok() && socket.read_exact(&mut head).is_ok() && head.ends_with(b"200")
+}
+
+impl Drop for Pushpin {
+    fn drop(&mut self) {
+        // The runner ends its services when it is asked to, but not when it is killed.
+        let _ = Command::new("kill").arg(self.process.id().to_string()).status();
+        let start = Instant::now();
+        while self.process.try_wait().is_ok_and(|status| status.is_none()) {
+            if start.elapsed() > PATIENCE {
+                let _ = self.process.kill();
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
