@@ -9,6 +9,7 @@ from pathlib import Path
 # A module may use the ones named here, and itself. What is not named here (the façade) may use all.
 MAY_USE = {
     "event": set(),
+    "grip": {"runtime"},
     "hub": {"event"},
     "runtime": set(),
     "serve": {"event", "hub", "runtime"},

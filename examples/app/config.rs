@@ -1,13 +1,13 @@
-//! The demo's settings, from the environment.
+//! The demo's settings from the environment: `KEEP_ALIVE` (seconds) and `HISTORY` (events kept per channel, 0 = none).
 
 use std::env;
 use std::str::FromStr;
 use std::time::Duration;
 
-use eventstream::{EventStream, History, Limits};
+use eventstream::{Builder, EventStream, History, Limits};
 
-pub(crate) fn stream_from_env() -> Result<EventStream, String> {
-    let mut builder = EventStream::builder().limits(Limits::default().hub_channels(100_000).subscriptions(100_000));
+pub(crate) fn from_env(builder: Builder) -> Result<EventStream, String> {
+    let mut builder = builder.limits(Limits::default().hub_channels(100_000).subscriptions(100_000));
     if let Some(seconds) = var("KEEP_ALIVE")? {
         builder = builder.keep_alive(Duration::try_from_secs_f64(seconds).map_err(|why| format!("KEEP_ALIVE: {why}"))?);
     }

@@ -6,7 +6,7 @@ mod publish;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use eventstream::{Body, EventStream, Handler};
+use eventstream::{Body, Builder, EventStream, Handler};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
@@ -24,14 +24,17 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Set up by `KEEP_ALIVE` (seconds) and `HISTORY` (events kept per channel, 0 = none).
-    pub(crate) fn from_env() -> Result<Arc<Self>, String> {
-        let stream = config::stream_from_env()?;
-        Ok(Arc::new(Self {
+    /// The routes over a stream that `builder` begins and the environment finishes, see [`config`].
+    pub(crate) fn from_env(builder: Builder) -> Result<Arc<Self>, String> {
+        Ok(Self::new(config::from_env(builder)?))
+    }
+
+    pub(crate) fn new(stream: EventStream) -> Arc<Self> {
+        Arc::new(Self {
             one_channel: stream.handler("{channel}").path("/events/{channel}"),
             many_channels: stream.handler_fn(|req| publish::query_values(req.uri(), "channel").unwrap_or_default()),
             stream,
-        }))
+        })
     }
 
     pub(crate) async fn respond<B>(&self, req: Request<B>) -> Answer

@@ -71,6 +71,8 @@ impl From<PublishError> for Refusal {
         let status = match &error {
             PublishError::Invalid(invalid) if invalid.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
             PublishError::Invalid(_) => StatusCode::BAD_REQUEST,
+            // Subscribers of this process have it; the text names the id and the endpoints that failed.
+            PublishError::Grip { .. } => return Self(StatusCode::BAD_GATEWAY, format!("Published in part: {error}")),
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self(status, format!("Not published: {error}"))
