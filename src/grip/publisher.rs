@@ -185,6 +185,7 @@ impl Drop for Verdict {
 pub(crate) struct Rejected {
     verdict: Arc<Verdict>,
     reason: &'static str,
+    place: Option<Place>,
 }
 
 /// Counters of one endpoint.
@@ -337,13 +338,13 @@ impl Publisher {
             // Places were reserved in the order of the lines.
             let place = if places.is_empty() { queue.room.try_acquire_arc() } else { Some(places.remove(0)) };
             if place.is_none() {
-                rejected.push(Rejected { verdict, reason: "queue is full" });
+                rejected.push(Rejected { verdict, reason: "queue is full", place });
                 continue;
             }
             let item = Queued { json: json.clone(), id: id.clone(), since, verdict, place };
             let mut waiting = queue.lock();
             if waiting.stopped {
-                rejected.push(Rejected { verdict: item.verdict, reason: STOPPED });
+                rejected.push(Rejected { verdict: item.verdict, reason: STOPPED, place: item.place });
             } else {
                 waiting.entries.push_back(Entry::Item(item));
             }
@@ -357,7 +358,9 @@ impl Publisher {
             // Full: it has been told already.
             let _ = line.wake.try_send(());
         }
-        for Rejected { verdict, reason } in rejected {
+        for Rejected { verdict, reason, place } in rejected {
+            // Whoever waits for room is woken by this.
+            drop(place);
             verdict.fail(&reason.into());
         }
     }
