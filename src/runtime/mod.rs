@@ -1,8 +1,11 @@
 //! What the crate needs of a runtime: a way to sleep, and a way to run a task.
 //!
-//! Only keep-alives sleep. [`Background`] is the default for both and works under any executor, so nothing here needs a
-//! thought until a program wants its own timer wheel or a clock that a test can move.
+//! Only keep-alives sleep, and only publishing through GRIP proxies runs tasks. [`Background`] is the default for both
+//! and works under any executor, so nothing here needs a thought until a program wants the threads and the timers that
+//! it has anyway (`Tokio`, `Smol`, `AsyncStd`, each behind the feature of its name), or a clock that a test can move.
 
+#[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
+mod adapters;
 mod background;
 
 use std::fmt;
@@ -10,6 +13,12 @@ use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 
+#[cfg(feature = "async-std")]
+pub use adapters::AsyncStd;
+#[cfg(feature = "smol")]
+pub use adapters::Smol;
+#[cfg(feature = "tokio")]
+pub use adapters::Tokio;
 pub use background::Background;
 
 /// Runs tasks in the background.

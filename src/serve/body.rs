@@ -113,6 +113,13 @@ impl Live {
     }
 }
 
+/// Empty: middleware that answers by itself (tower-http's CORS) asks for one.
+impl Default for Body {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
 impl Stream for Body {
     type Item = Result<Bytes, Infallible>;
 
