@@ -69,6 +69,11 @@
 //! - `jwt-simple`: proxies that sign with ES256 or RS256. Needs Rust 1.89.
 //! - `fastly`: `hyper`, `rustls` and `jwt-simple`, which is all that Fastly Fanout needs.
 //! - `surf`: the transport `grip::transport::Surf`, unmaintained.
+//! - `tokio`, `smol`, `async-std`: `runtime::Tokio`, `Smol` and `AsyncStd`, for programs that want keep-alives and
+//!   publishing on the runtime that they have. None is needed to run under one. async-std is discontinued.
+//! - `tracing`: spans and events with the targets `eventstream::connect`, `hold`, `publish`, `grip`, `reset` and
+//!   `close`. Neither data nor keys are in them.
+//! - `test-util`: `test_util`, for testing code that streams for ever.
 //!
 //! # What it is not
 //!
@@ -89,6 +94,9 @@ mod run;
 pub mod runtime;
 mod serve;
 mod subscription;
+#[cfg(feature = "test-util")]
+pub mod test_util;
+mod trace;
 
 pub use builder::{BuildError, Builder};
 pub use event::{Event, EventId, InvalidEvent};

@@ -8,7 +8,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{body_text, ready, ManualTimer};
+use common::{body_text, ready};
+use eventstream::test_util::ManualTimer;
 use eventstream::{Body, Builder, Event, EventStream, History, Limits};
 use futures::executor::block_on;
 use futures::io::{AsyncBufReadExt, AsyncReadExt};

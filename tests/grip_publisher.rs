@@ -14,10 +14,11 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::{text, ManualTimer};
+use common::text;
 use control_port::{scripted, Pool, Post, Posts, Reply};
 use eventstream::grip::{Config, Endpoint, Item, Publisher};
 use eventstream::runtime::Executor;
+use eventstream::test_util::ManualTimer;
 use eventstream::{Builder, ChannelSink, Event, EventStream, History, Limits, PublishError};
 use futures::channel::oneshot;
 use futures::executor::block_on;

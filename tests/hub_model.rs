@@ -10,7 +10,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{ready, ManualTimer};
+use common::ready;
+use eventstream::test_util::ManualTimer;
 use eventstream::{Event, EventStream, History, Limits, PublishError, Stats, Subscription};
 use futures::executor::block_on;
 use futures::StreamExt;

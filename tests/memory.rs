@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use allocation_counter::{measure, AllocationInfo};
 use bytes::Bytes;
-use common::{ready, ManualTimer};
+use common::ready;
+use eventstream::test_util::ManualTimer;
 use eventstream::{Event, EventStream, History, Subscription};
 
 const KIB: usize = 1 << 10;

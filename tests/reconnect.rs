@@ -5,7 +5,8 @@ mod common;
 use std::fmt::Display;
 use std::time::Duration;
 
-use common::{body_text, ready, text, ManualTimer};
+use common::{body_text, ready, text};
+use eventstream::test_util::ManualTimer;
 use eventstream::{Body, Builder, Event, EventStream, History, Limits, Subscription};
 use futures::executor::block_on;
 use futures::{FutureExt, StreamExt};

@@ -7,8 +7,9 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{body_text, ready, ManualTimer};
+use common::{body_text, ready};
 use eventsource_stream::Eventsource;
+use eventstream::test_util::ManualTimer;
 use eventstream::{Body, Channels, Event, EventStream, History};
 use futures::executor::block_on;
 use futures::stream::{self, TryStreamExt};

@@ -12,14 +12,13 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use eventstream::grip::Transport;
 use eventstream::runtime::{Executor, Timer};
+use eventstream::test_util::ManualTimer;
 use futures::channel::oneshot;
 use futures::executor::LocalPool;
 use futures::future::{pending, BoxFuture, FutureExt};
 use futures::task::LocalSpawnExt;
 use http::{HeaderMap, Method, Request, Response, Uri};
 use serde_json::Value;
-
-use crate::common::ManualTimer;
 
 /// Far more than anything takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,58 @@
+//! What is told to `tracing`, with the feature of that name. Without it nothing is, and nothing is computed for it.
+//!
+//! Targets are `eventstream::connect`, `hold`, `publish`, `grip`, `reset` and `close`. What subscribers do with it is a
+//! user's code: never call these under a lock. Data, keys and tokens are not told.
+
+use http::Request;
+
+#[cfg(all(feature = "grip", feature = "tracing"))]
+pub(crate) use tracing::warn;
+#[cfg(feature = "tracing")]
+pub(crate) use tracing::{debug, trace};
+
+#[cfg(not(feature = "tracing"))]
+macro_rules! nothing {
+    ($($told:tt)*) => {{}};
+}
+#[cfg(all(feature = "grip", not(feature = "tracing")))]
+pub(crate) use nothing as warn;
+#[cfg(not(feature = "tracing"))]
+pub(crate) use {nothing as debug, nothing as trace};
+
+/// A span that is left when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Entered {
+    #[cfg(feature = "tracing")]
+    _span: tracing::span::EnteredSpan,
+}
+
+/// The span of one request, without its query: a token may stand there.
+#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "nothing is told"))]
+pub(crate) fn connect<Q>(req: &Request<Q>) -> Entered {
+    Entered {
+        #[cfg(feature = "tracing")]
+        _span: tracing::debug_span!(
+            target: "eventstream::connect", "connect", method = %req.method(), path = req.uri().path()
+        )
+        .entered(),
+    }
+}
+
+/// Runs a POST to an endpoint's control port in a span of its own.
+#[cfg(feature = "grip")]
+pub(crate) fn grip<F: std::future::Future>(
+    endpoint: &str,
+    items: usize,
+    post: F,
+) -> impl std::future::Future<Output = F::Output> {
+    #[cfg(feature = "tracing")]
+    return tracing::Instrument::instrument(
+        post,
+        tracing::debug_span!(target: "eventstream::grip", "grip", endpoint, items),
+    );
+    #[cfg(not(feature = "tracing"))]
+    {
+        let _ = (endpoint, items);
+        post
+    }
+}
