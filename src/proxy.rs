@@ -20,6 +20,7 @@ use crate::grip::{
 };
 use crate::hub::Tap;
 use crate::publisher::PublishError;
+use crate::trace;
 
 /// How long `close` waits for what is queued.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
@@ -49,8 +50,16 @@ impl Proxy {
     pub(crate) fn way(&self, headers: &HeaderMap) -> Result<Way, InvalidSignature> {
         match self.publisher.config().proxied(headers) {
             Ok(Proxied::No) => Ok(Way::Direct),
-            Ok(Proxied::Unsigned | Proxied::Signed) => Ok(Way::Proxied),
+            Ok(Proxied::Signed) => Ok(Way::Proxied),
+            Ok(Proxied::Unsigned) => {
+                trace::warn!(
+                    target: "eventstream::connect",
+                    "no endpoint has a key to verify Grip-Sig with: anyone can pretend to be the proxy"
+                );
+                Ok(Way::Proxied)
+            }
             Err(invalid) => {
+                trace::warn!(target: "eventstream::connect", "Grip-Sig does not verify");
                 self.bad_signatures.fetch_add(1, Ordering::Relaxed);
                 match self.policy {
                     InvalidSignaturePolicy::Refuse => Err(invalid),

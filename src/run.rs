@@ -16,6 +16,7 @@ use crate::serve::{
 };
 #[cfg(feature = "grip")]
 use crate::serve::{open_frame, KEEP_ALIVE};
+use crate::trace;
 
 /// What [`EventStream::run`] returns: the answer to a request, as a future that borrows nothing.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ pub(crate) fn answer<Q, S, R>(
     routed: Result<R, Refusal>,
     channels: impl FnOnce(R) -> Result<Channels, Refusal>,
 ) -> Response<Body> {
+    let _span = trace::connect(req);
     let (mut parts, _) = res.into_parts();
     clear_framing(&mut parts.headers);
     let (method, headers, uri) = (req.method(), req.headers(), req.uri());
@@ -63,6 +65,7 @@ pub(crate) fn answer<Q, S, R>(
             (StatusCode::OK, body)
         }
         Err(refusal) => {
+            trace::debug!(target: "eventstream::connect", status = refusal.status.as_u16(), "refused: {}", refusal.text.trim_end());
             let (status, body) = refusal.into_parts(&mut parts.headers);
             (status, if *method == Method::HEAD { Body::empty() } else { body })
         }
@@ -102,7 +105,10 @@ fn steps(
         return hold(stream, proxy, channels.as_slice(), &last_event_id, ask);
     }
     let body = match stream.cursor(&channels, last_event_id.start()) {
-        Ok(cursor) => stream.body(cursor),
+        Ok(cursor) => {
+            trace::debug!(target: "eventstream::connect", channels = ?channels.as_slice(), ?last_event_id, "connected");
+            stream.body(cursor)
+        }
         Err(SubscribeError::Closed | SubscribeError::Full) => come_back_later(stream)?,
         Err(refused) => return Err(Refusal::bad_request(&refused.to_string())),
     };
@@ -146,6 +152,7 @@ fn hold(
     if let Some(body) = closed {
         return Ok(Answer::Stream(body));
     }
+    trace::debug!(target: "eventstream::hold", ?channels, ?last_event_id, "held by the proxy");
     let pace = stream.pace();
     let body = match last_event_id {
         _ if !hub.replays() => open_frame(None, pace),

@@ -20,6 +20,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use super::rendered::Rendered;
 use super::{Config, Endpoint, Item, Transport};
 use crate::runtime::{Executor, Timer};
+use crate::trace;
 
 /// The most items of one POST.
 const BATCH_ITEMS: usize = 100;
@@ -469,6 +470,13 @@ impl Queue {
 }
 
 fn fail(items: Vec<Queued>, reason: &str) {
+    if items.is_empty() {
+        return;
+    }
+    trace::warn!(
+        target: "eventstream::grip",
+        endpoint = items.first().map(|item| &*item.verdict.queue.name), items = items.len(), "failed: {reason}"
+    );
     let reason = reason.into();
     for item in items {
         item.verdict.fail(&reason);
@@ -518,7 +526,8 @@ impl Worker {
         // Front first: the order of the queue stays.
         let mut parts = vec![batch];
         while let Some(mut part) = parts.pop() {
-            let outcome = self.post(&part).await;
+            let name = Arc::clone(&self.queue.name);
+            let outcome = trace::grip(&name, part.len(), self.post(&part)).await;
             match outcome {
                 Outcome::Accepted => part.drain(..).for_each(|item| item.verdict.accept()),
                 Outcome::Refused(_) if part.len() > 1 => {
@@ -548,7 +557,10 @@ impl Worker {
         loop {
             tries += 1;
             let reason = match self.post_once(body.clone()).await {
-                Ok(status) if status.is_success() => return Outcome::Accepted,
+                Ok(status) if status.is_success() => {
+                    trace::debug!(target: "eventstream::grip", tries, "accepted");
+                    return Outcome::Accepted;
+                }
                 Ok(StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE) => {
                     return Outcome::Refused("refused as a bad request".into());
                 }
@@ -564,6 +576,7 @@ impl Worker {
                 return Outcome::Failed(format!("{reason}, after {tries} tries"));
             }
             self.queue.retried.fetch_add(1, Ordering::Relaxed);
+            trace::debug!(target: "eventstream::grip", tries, ?pause, "{reason}, trying again");
             self.timer.sleep(pause).await;
         }
     }

@@ -15,6 +15,7 @@ use super::sync::{Arc, Ordering};
 use super::wait_list::{Ticket, WakerId};
 use super::Hub;
 use crate::event::EventId;
+use crate::trace;
 
 /// Where one subscription is, and how it goes on. Its items are whole frames.
 pub(crate) struct Cursor {
@@ -206,6 +207,7 @@ impl Cursor {
             }
         }
         hub.subscriptions.fetch_sub(1, Ordering::Relaxed);
+        trace::debug!(target: "eventstream::close", at = %self.last_event_id(), "subscription ended");
     }
 }
 
@@ -353,6 +355,7 @@ impl Hub {
         }
         // JSON escapes line breaks, so a channel's name cannot forge a field.
         let channels = serde_json::Value::from_iter(names.iter().map(AsRef::as_ref));
+        trace::debug!(target: "eventstream::reset", %channels, reason, "reset");
         let data = format!("{{\"channels\":{channels},\"reason\":\"{reason}\"}}");
         out.extend_from_slice(format!("event: stream-reset\ndata: {data}\n\n").as_bytes());
     }

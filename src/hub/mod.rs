@@ -25,6 +25,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::time::Instant;
 
 use crate::event::{Encoded, Epoch, Event, EventId, InvalidEvent, Mistake, Place, OWN_ID_MAX};
+use crate::trace;
 
 pub(crate) use channel::Channel;
 use channel::Closed;
@@ -216,6 +217,7 @@ impl Hub {
                 let first = self.pass_by(name, count, |seq| tap.numbered(&EventId::own(self.epoch, seq)))?;
                 let Some(first) = first else { continue };
                 drafts.iter().zip(first..).for_each(|(draft, seq)| id_of(draft.id(EventId::own(self.epoch, seq))));
+                trace::trace!(target: "eventstream::publish", channel = name, events = count, "nobody listens");
                 return Ok(None);
             };
             let mut state = channel.lock();
@@ -244,6 +246,7 @@ impl Hub {
             }
             drop(state);
             channel.wake(woken);
+            trace::trace!(target: "eventstream::publish", channel = name, events = count, "published");
             return Ok(yields.then_some(channel));
         }
     }
@@ -441,6 +444,7 @@ impl Hub {
         drop(state);
         drop(map);
         channel.wake(woken);
+        trace::debug!(target: "eventstream::close", channel = name, "channel closed");
     }
 
     /// Refuses new work; streams end by themselves when they have handed out what is left.
@@ -458,6 +462,7 @@ impl Hub {
             channel.wake(woken);
         }
         self.idle.lock().clear();
+        trace::debug!(target: "eventstream::close", "closed");
     }
 
     pub(crate) fn is_closed(&self) -> bool {

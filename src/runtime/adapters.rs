@@ -19,7 +19,8 @@ mod tokio {
     /// A tokio runtime, by its handle: what it is asked for happens in that runtime, from whichever thread.
     ///
     /// So a stream may be built, published to and read outside of the runtime. Its clock is tokio's own, which a test
-    /// may pause (`tokio::time::pause`). When the runtime is gone, tasks are dropped.
+    /// may pause (`tokio::time::pause`). When the runtime is gone, tasks are dropped, and a body with keep-alives must
+    /// not be polled any more: tokio's sleeps panic then.
     ///
     /// ```
     /// use eventstream::{runtime::Tokio, EventStream};

@@ -31,8 +31,8 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, OPTIONS"
 /// An answer that is no stream.
 #[derive(Debug)]
 pub(crate) struct Refusal {
-    status: StatusCode,
-    text: String,
+    pub(crate) status: StatusCode,
+    pub(crate) text: String,
 }
 
 impl Refusal {
