@@ -1,4 +1,5 @@
-//! What is told to `tracing`: where, and nothing that is secret.
+//! What is told to `tracing`: where, and nothing that is secret. For those who build with `--features tokio,tracing`.
+#![cfg(all(feature = "tokio", feature = "tracing"))]
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};

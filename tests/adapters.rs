@@ -1,0 +1,107 @@
+//! The runtimes that can be plugged in: their own timers and tasks serve a stream.
+//!
+//! Each is tested where its feature is on: `cargo test --features async-std,smol,tokio --test adapters`.
+#![cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
+
+use std::time::Duration;
+
+#[cfg(feature = "async-std")]
+use eventstream::runtime::AsyncStd;
+#[cfg(feature = "smol")]
+use eventstream::runtime::Smol;
+#[cfg(feature = "tokio")]
+use eventstream::runtime::Tokio;
+use eventstream::runtime::{Executor, Timer};
+use eventstream::test_util::{Client, RecordingTransport};
+#[cfg(feature = "tokio")]
+use eventstream::PublishError;
+use eventstream::{Event, EventStream};
+use futures::executor::block_on;
+use futures::future::BoxFuture;
+
+/// A keep-alive sleeps, and publishing through a proxy runs a task: both by the runtime that was plugged in.
+fn a_runtime_serves_a_stream<R>(runtime: R, block_on: impl Fn(BoxFuture<'_, ()>))
+where
+    R: Executor + Timer,
+{
+    let transport = RecordingTransport::new();
+    let stream = EventStream::builder()
+        .runtime(runtime)
+        .keep_alive(Duration::from_millis(20))
+        .grip("http://proxy.example:5561/")
+        .transport(transport.clone())
+        .build()
+        .unwrap();
+    let mut client = Client::from(stream.subscribe("a").into_body());
+    block_on(Box::pin(async {
+        stream.publish("a", Event::new("first").data("1")).await.unwrap();
+        for name in ["stream-open", "first", "keep-alive", "keep-alive"] {
+            assert_eq!(client.next().await.unwrap().name, name);
+        }
+        stream.close().await;
+        while client.next().await.is_some() {}
+    }));
+    assert_eq!(transport.items().len(), 1);
+    assert_eq!(stream.stats().subscriptions, 0);
+}
+
+#[cfg(feature = "smol")]
+#[test]
+fn smol_serves_a_stream() {
+    a_runtime_serves_a_stream(Smol, |future| smol::block_on(future));
+    a_runtime_serves_a_stream(Smol, |future| block_on(future));
+}
+
+#[cfg(feature = "async-std")]
+#[test]
+fn async_std_serves_a_stream() {
+    a_runtime_serves_a_stream(AsyncStd, |future| async_std::task::block_on(future));
+    a_runtime_serves_a_stream(AsyncStd, |future| block_on(future));
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn tokio_serves_a_stream_within_the_runtime_and_from_outside() {
+    for mut builder in [tokio::runtime::Builder::new_multi_thread(), tokio::runtime::Builder::new_current_thread()] {
+        let runtime = builder.enable_time().build().unwrap();
+        let inside = runtime.block_on(async { Tokio::current() });
+        a_runtime_serves_a_stream(inside, |future| runtime.block_on(future));
+    }
+    // Built, published to and read on a thread that knows no tokio.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+    a_runtime_serves_a_stream(Tokio::from(runtime.handle().clone()), |future| block_on(future));
+}
+
+/// A clock that did not stand still would ask for the same sleep again and again.
+#[cfg(feature = "tokio")]
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_tokio_has_paused_is_the_streams_clock_too() {
+    let stream = EventStream::builder().runtime(Tokio::current()).build().unwrap();
+    let mut client = Client::from(stream.subscribe("a").into_body());
+    assert_eq!(client.next().await.unwrap().name, "stream-open");
+    let start = tokio::time::Instant::now();
+    for _ in 0..3 {
+        assert_eq!(client.next().await.unwrap().name, "keep-alive");
+    }
+    let silence = start.elapsed();
+    assert!((Duration::from_secs(54)..=Duration::from_secs(61)).contains(&silence), "{silence:?}");
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn a_tokio_runtime_that_is_gone_costs_the_proxies_and_nothing_else() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+    let handle = runtime.handle().clone();
+    let built = || {
+        let grip = EventStream::builder().runtime(Tokio::from(handle.clone())).grip("http://proxy.example:5561/");
+        grip.transport(RecordingTransport::new()).build().unwrap()
+    };
+    let before = built();
+    drop(runtime);
+    for stream in [before, built()] {
+        let mut subscription = Client::from(stream.subscribe("a"));
+        let failed = block_on(stream.publish("a", Event::default().data("1")));
+        assert!(matches!(failed, Err(PublishError::Grip { .. })), "{failed:?}");
+        assert_eq!(subscription.ready()[0].data, "1");
+    }
+}
