@@ -1,21 +1,14 @@
 //! The runtimes that can be plugged in: their own timers and tasks serve a stream.
 //!
-//! Each is tested where its feature is on: `cargo test --features async-std,smol,tokio --test adapters`.
-#![cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
+//! async-std's is tested where its feature is on: `cargo test --features async-std --test adapters`.
 
 use std::time::Duration;
 
 #[cfg(feature = "async-std")]
 use eventstream::runtime::AsyncStd;
-#[cfg(feature = "smol")]
-use eventstream::runtime::Smol;
-#[cfg(feature = "tokio")]
-use eventstream::runtime::Tokio;
-use eventstream::runtime::{Executor, Timer};
+use eventstream::runtime::{Executor, Smol, Timer, Tokio};
 use eventstream::test_util::{Client, RecordingTransport};
-#[cfg(feature = "tokio")]
-use eventstream::PublishError;
-use eventstream::{Event, EventStream};
+use eventstream::{Event, EventStream, PublishError};
 use futures::executor::block_on;
 use futures::future::BoxFuture;
 
@@ -45,7 +38,6 @@ where
     assert_eq!(stream.stats().subscriptions, 0);
 }
 
-#[cfg(feature = "smol")]
 #[test]
 fn smol_serves_a_stream() {
     a_runtime_serves_a_stream(Smol, |future| smol::block_on(future));
@@ -59,7 +51,6 @@ fn async_std_serves_a_stream() {
     a_runtime_serves_a_stream(AsyncStd, |future| block_on(future));
 }
 
-#[cfg(feature = "tokio")]
 #[test]
 fn tokio_serves_a_stream_within_the_runtime_and_from_outside() {
     for mut builder in [tokio::runtime::Builder::new_multi_thread(), tokio::runtime::Builder::new_current_thread()] {
@@ -73,7 +64,6 @@ fn tokio_serves_a_stream_within_the_runtime_and_from_outside() {
 }
 
 /// A clock that did not stand still would ask for the same sleep again and again.
-#[cfg(feature = "tokio")]
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_tokio_has_paused_is_the_streams_clock_too() {
     let stream = EventStream::builder().runtime(Tokio::current()).build().unwrap();
@@ -87,7 +77,6 @@ async fn a_clock_that_tokio_has_paused_is_the_streams_clock_too() {
     assert!((Duration::from_secs(54)..=Duration::from_secs(61)).contains(&silence), "{silence:?}");
 }
 
-#[cfg(feature = "tokio")]
 #[test]
 fn a_tokio_runtime_that_is_gone_costs_the_proxies_and_nothing_else() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();

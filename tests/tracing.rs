@@ -1,5 +1,4 @@
-//! What is told to `tracing`: where, and nothing that is secret. For those who build with `--features tokio,tracing`.
-#![cfg(all(feature = "tokio", feature = "tracing"))]
+//! What is told to `tracing`: where, and nothing that is secret.
 
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
