@@ -12,7 +12,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use crate::builder::{BuildError, Builder};
 use crate::event::{Event, EventId};
 use crate::handler::Handler;
-use crate::hub::{Accepted, Cursor, Hub, Limits, Refused, Start, SubscribeError};
+use crate::hub::{Accepted, Cursor, Hub, Limits, Refused, Start, SubscribeError, To};
 use crate::named;
 #[cfg(feature = "grip")]
 use crate::proxy::{Outcome, Proxy, Window};
@@ -96,15 +96,7 @@ impl EventStream {
     /// [`PublishError::Invalid`] if the event or the channel's name is not valid, [`PublishError::Closed`] after
     /// [`close`](Self::close): nothing happened.
     pub fn publish(&self, channel: &str, event: Event) -> Publishing<EventId> {
-        #[cfg(feature = "grip")]
-        if let Some(proxy) = self.proxy() {
-            let (report, reports) = async_channel::unbounded();
-            let mut tap = proxy.tap(channel, Some(&report));
-            let accepted = self.inner.hub.publish(channel, &event, self.inner.pace.now(), &mut tap);
-            drop(tap);
-            return Publishing::new(accepted).with_outcome(Outcome::new(reports, |id, _| id.clone()));
-        }
-        Publishing::new(self.publish_locally(channel, &event))
+        self.publish_to(To::named(channel), &event)
     }
 
     /// Publishes all of `events` or none: in order, and with nothing of others between them in the channel.
@@ -117,16 +109,7 @@ impl EventStream {
     /// As [`publish`](Self::publish), for the first event that is not valid; also if there are more than the channel
     /// keeps.
     pub fn publish_all(&self, channel: &str, events: impl IntoIterator<Item = Event>) -> Publishing<Vec<EventId>> {
-        let now = self.inner.pace.now();
-        #[cfg(feature = "grip")]
-        if let Some(proxy) = self.proxy() {
-            let (report, reports) = async_channel::unbounded();
-            let mut tap = proxy.tap(channel, Some(&report));
-            let accepted = self.inner.hub.publish_all(channel, events, now, &mut tap);
-            drop(tap);
-            return Publishing::new(accepted).with_outcome(Outcome::new(reports, |_, id| EventId::given(id.into())));
-        }
-        Publishing::new(self.inner.hub.publish_all(channel, events, now, &mut ()))
+        self.publish_all_to(To::named(channel), events)
     }
 
     /// Publishes without a future, and so without giving way to readers.
@@ -135,16 +118,49 @@ impl EventStream {
     ///
     /// If the event is not valid, or the stream was closed.
     pub fn try_publish(&self, channel: &str, event: Event) -> Result<EventId, PublishError> {
+        self.try_publish_to(To::named(channel), &event)
+    }
+
+    pub(crate) fn publish_to(&self, channel: To<'_>, event: &Event) -> Publishing<EventId> {
         #[cfg(feature = "grip")]
         if let Some(proxy) = self.proxy() {
-            let mut tap = proxy.tap(channel, None);
-            return Ok(self.inner.hub.publish(channel, &event, self.inner.pace.now(), &mut tap)?.ids);
+            let (report, reports) = async_channel::unbounded();
+            let mut tap = proxy.tap(channel.name(), Some(&report));
+            let accepted = self.inner.hub.publish(channel, event, self.inner.pace.now(), &mut tap);
+            drop(tap);
+            return Publishing::new(accepted).with_outcome(Outcome::new(reports, |id, _| id.clone()));
         }
-        Ok(self.publish_locally(channel, &event)?.ids)
+        Publishing::new(self.publish_locally(channel, event))
+    }
+
+    pub(crate) fn publish_all_to(
+        &self,
+        channel: To<'_>,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Publishing<Vec<EventId>> {
+        let now = self.inner.pace.now();
+        #[cfg(feature = "grip")]
+        if let Some(proxy) = self.proxy() {
+            let (report, reports) = async_channel::unbounded();
+            let mut tap = proxy.tap(channel.name(), Some(&report));
+            let accepted = self.inner.hub.publish_all(channel, events, now, &mut tap);
+            drop(tap);
+            return Publishing::new(accepted).with_outcome(Outcome::new(reports, |_, id| EventId::given(id.into())));
+        }
+        Publishing::new(self.inner.hub.publish_all(channel, events, now, &mut ()))
+    }
+
+    pub(crate) fn try_publish_to(&self, channel: To<'_>, event: &Event) -> Result<EventId, PublishError> {
+        #[cfg(feature = "grip")]
+        if let Some(proxy) = self.proxy() {
+            let mut tap = proxy.tap(channel.name(), None);
+            return Ok(self.inner.hub.publish(channel, event, self.inner.pace.now(), &mut tap)?.ids);
+        }
+        Ok(self.publish_locally(channel, event)?.ids)
     }
 
     /// Publishes to the subscribers of this process alone.
-    pub(crate) fn publish_locally(&self, channel: &str, event: &Event) -> Result<Accepted<EventId>, Refused> {
+    pub(crate) fn publish_locally(&self, channel: To<'_>, event: &Event) -> Result<Accepted<EventId>, Refused> {
         self.inner.hub.publish(channel, event, self.inner.pace.now(), &mut ())
     }
 
@@ -152,13 +168,13 @@ impl EventStream {
     #[cfg(feature = "grip")]
     pub(crate) fn publish_in(
         &self,
-        channel: &str,
+        channel: To<'_>,
         event: &Event,
         window: &mut Window,
     ) -> Result<Accepted<EventId>, Refused> {
         match self.proxy() {
             Some(proxy) => {
-                let mut tap = window.tap(proxy, channel);
+                let mut tap = window.tap(proxy, channel.name());
                 self.inner.hub.publish(channel, event, self.inner.pace.now(), &mut tap)
             }
             None => self.publish_locally(channel, event),

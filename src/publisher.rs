@@ -11,7 +11,7 @@ use futures::sink::Sink;
 
 use crate::event::{Event, EventId, InvalidEvent};
 use crate::event_stream::EventStream;
-use crate::hub::{Accepted, Channel, Refused};
+use crate::hub::{Accepted, Channel, FoundChannel, Refused, To};
 #[cfg(feature = "grip")]
 use crate::proxy::{Outcome, Window};
 
@@ -90,21 +90,26 @@ impl<T: fmt::Debug> fmt::Debug for Publishing<T> {
 pub struct ChannelPublisher {
     stream: EventStream,
     channel: Arc<str>,
+    found: FoundChannel,
 }
 
 impl ChannelPublisher {
     pub(crate) fn new(stream: EventStream, channel: &str) -> Self {
-        Self { stream, channel: channel.into() }
+        Self { stream, channel: channel.into(), found: FoundChannel::new() }
+    }
+
+    fn to(&self) -> To<'_> {
+        To::found(&self.channel, &self.found)
     }
 
     /// As [`EventStream::publish`].
     pub fn publish(&self, event: Event) -> Publishing<EventId> {
-        self.stream.publish(&self.channel, event)
+        self.stream.publish_to(self.to(), &event)
     }
 
     /// As [`EventStream::publish_all`].
     pub fn publish_all(&self, events: impl IntoIterator<Item = Event>) -> Publishing<Vec<EventId>> {
-        self.stream.publish_all(&self.channel, events)
+        self.stream.publish_all_to(self.to(), events)
     }
 
     /// As [`EventStream::try_publish`].
@@ -113,7 +118,7 @@ impl ChannelPublisher {
     ///
     /// If the event is not valid, or the stream was closed.
     pub fn try_publish(&self, event: Event) -> Result<EventId, PublishError> {
-        self.stream.try_publish(&self.channel, event)
+        self.stream.try_publish_to(self.to(), &event)
     }
 
     /// As [`EventStream::sink`].
@@ -159,7 +164,7 @@ impl Sink<Event> for ChannelSink {
 
     fn start_send(mut self: Pin<&mut Self>, event: Event) -> Result<(), PublishError> {
         let this = &mut *self;
-        let ChannelPublisher { stream, channel } = &this.publisher;
+        let (stream, channel) = (&this.publisher.stream, this.publisher.to());
         #[cfg(feature = "grip")]
         let accepted = match &mut this.window {
             Some(window) => stream.publish_in(channel, &event, window),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::{forbidden, InvalidEvent, Mistake};
 
@@ -23,20 +23,18 @@ pub struct EventId(Repr);
 
 #[derive(Clone)]
 enum Repr {
-    Own { text: [u8; EPOCH_LEN + 21], len: u8 },
+    /// Its text is made when somebody asks for it: most publishers do not.
+    Own {
+        epoch: u64,
+        seq: u64,
+        text: OnceLock<Box<str>>,
+    },
     Given(Arc<str>),
 }
 
 impl EventId {
     pub(crate) fn own(epoch: Epoch, seq: u64) -> Self {
-        let mut text = [0; EPOCH_LEN + 21];
-        let mut digits = itoa::Buffer::new();
-        let digits = digits.format(seq).as_bytes();
-        let len = EPOCH_LEN + 1 + digits.len();
-        text[..EPOCH_LEN].copy_from_slice(&epoch.0);
-        text[EPOCH_LEN] = b'-';
-        text[EPOCH_LEN + 1..len].copy_from_slice(digits);
-        Self(Repr::Own { text, len: len as u8 })
+        Self(Repr::Own { epoch: epoch.bits, seq, text: OnceLock::new() })
     }
 
     pub(crate) fn given(id: Arc<str>) -> Self {
@@ -44,20 +42,10 @@ impl EventId {
     }
 }
 
-impl EventId {
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        match &self.0 {
-            Repr::Own { text, len } => &text[..usize::from(*len)],
-            Repr::Given(id) => id.as_bytes(),
-        }
-    }
-}
-
 impl AsRef<str> for EventId {
     fn as_ref(&self) -> &str {
         match &self.0 {
-            // Ours is ASCII, so this never falls back.
-            Repr::Own { text, len } => std::str::from_utf8(&text[..usize::from(*len)]).unwrap_or_default(),
+            Repr::Own { text, .. } => text.get_or_init(|| self.to_string().into()),
             Repr::Given(id) => id,
         }
     }
@@ -65,7 +53,20 @@ impl AsRef<str> for EventId {
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_ref())
+        match &self.0 {
+            Repr::Own { epoch, seq, .. } => {
+                let mut text = [0; OWN_ID_MAX];
+                let mut digits = itoa::Buffer::new();
+                let digits = digits.format(*seq).as_bytes();
+                let len = EPOCH_LEN + 1 + digits.len();
+                text[..EPOCH_LEN].copy_from_slice(&base_36(*epoch));
+                text[EPOCH_LEN] = b'-';
+                text[EPOCH_LEN + 1..len].copy_from_slice(digits);
+                // Ours is ASCII, so this never falls back.
+                f.pad(std::str::from_utf8(&text[..len]).unwrap_or_default())
+            }
+            Repr::Given(id) => f.pad(id),
+        }
     }
 }
 
@@ -77,7 +78,12 @@ impl fmt::Debug for EventId {
 
 impl PartialEq for EventId {
     fn eq(&self, other: &Self) -> bool {
-        self.as_ref() == other.as_ref()
+        match (&self.0, &other.0) {
+            (Repr::Own { epoch, seq, .. }, Repr::Own { epoch: other_epoch, seq: other_seq, .. }) => {
+                (epoch, seq) == (other_epoch, other_seq)
+            }
+            _ => self.as_ref() == other.as_ref(),
+        }
     }
 }
 
@@ -138,7 +144,10 @@ fn is_own_form(id: &str) -> bool {
 
 /// Which life of an `EventStream` drew a seq: restarts and replicas never share one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Epoch([u8; EPOCH_LEN]);
+pub(crate) struct Epoch {
+    bits: u64,
+    text: [u8; EPOCH_LEN],
+}
 
 /// What a client's last event id says about where it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,15 +161,24 @@ pub(crate) enum Place<'a> {
 }
 
 impl Epoch {
+    /// Adds the line `id: <epoch>-<seq>`.
+    pub(crate) fn write_line(self, seq: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"id: ");
+        out.extend_from_slice(&self.text);
+        out.push(b'-');
+        out.extend_from_slice(seq.as_bytes());
+        out.push(b'\n');
+    }
+
+    /// Length of that line.
+    pub(crate) fn line_len(seq: &str) -> usize {
+        "id: ".len() + EPOCH_LEN + "-".len() + seq.len() + "\n".len()
+    }
+
     /// 64 bits from the system's randomness, by way of the seeds of the standard library's hash maps.
     pub(crate) fn random() -> Self {
-        let mut bits = RandomState::new().build_hasher().finish();
-        let mut text = [0; EPOCH_LEN];
-        for place in text.iter_mut().rev() {
-            *place = DIGITS[(bits % 36) as usize];
-            bits /= 36;
-        }
-        Self(text)
+        let bits = RandomState::new().build_hasher().finish();
+        Self { bits, text: base_36(bits) }
     }
 
     pub(crate) fn place(self, id: &str) -> Place<'_> {
@@ -170,10 +188,19 @@ impl Epoch {
         let (epoch, digits) = (&id.as_bytes()[..EPOCH_LEN], &id[EPOCH_LEN + 1..]);
         match digits.parse() {
             // One spelling only, so that an id compares by its bytes.
-            Ok(seq) if epoch == self.0 && (digits == "0" || !digits.starts_with('0')) => Place::Seq(seq),
+            Ok(seq) if epoch == self.text && (digits == "0" || !digits.starts_with('0')) => Place::Seq(seq),
             _ => Place::Foreign,
         }
     }
+}
+
+fn base_36(mut bits: u64) -> [u8; EPOCH_LEN] {
+    let mut text = [0; EPOCH_LEN];
+    for place in text.iter_mut().rev() {
+        *place = DIGITS[(bits % 36) as usize];
+        bits /= 36;
+    }
+    text
 }
 
 /// The longest id of ours: a u64 has at most 20 digits.

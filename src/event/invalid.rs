@@ -8,7 +8,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidEvent {
     index: Option<usize>,
-    mistake: Mistake,
+    /// In a box, for every publication returns one of these or an id.
+    mistake: Box<Mistake>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,10 +48,10 @@ impl InvalidEvent {
     /// Whether it is only too large: a frame, a batch or a name over a limit.
     pub fn is_too_large(&self) -> bool {
         #[cfg(feature = "grip")]
-        if matches!(self.mistake, Mistake::Item { .. }) {
+        if matches!(*self.mistake, Mistake::Item { .. }) {
             return true;
         }
-        matches!(self.mistake, Mistake::Frame { .. } | Mistake::Batch { .. } | Mistake::LongChannel { .. })
+        matches!(*self.mistake, Mistake::Frame { .. } | Mistake::Batch { .. } | Mistake::LongChannel { .. })
     }
 
     /// Which event of a batch it is, counted from 0; `None` if it is not one of several.
@@ -66,7 +67,7 @@ impl InvalidEvent {
 
 impl From<Mistake> for InvalidEvent {
     fn from(mistake: Mistake) -> Self {
-        Self { index: None, mistake }
+        Self { index: None, mistake: Box::new(mistake) }
     }
 }
 
@@ -88,7 +89,7 @@ impl fmt::Display for InvalidEvent {
         if let Some(index) = self.index {
             write!(f, "event {index} of the batch: ")?;
         }
-        match &self.mistake {
+        match &*self.mistake {
             Mistake::Name { name, found } => write!(f, "event name {} contains {found}", Excerpt(name)),
             Mistake::Id { id, why } => write!(f, "event id {} {why}", Excerpt(id)),
             Mistake::Json(why) => write!(f, "data cannot be written as JSON: {why}"),

@@ -6,7 +6,7 @@ mod invalid;
 use std::time::Duration;
 
 use bytes::Bytes;
-use memchr::memchr2;
+use memchr::{memchr2, memchr3};
 use serde::Serialize;
 
 pub use id::EventId;
@@ -38,7 +38,7 @@ pub struct Event {
     id: Option<String>,
     retry: Option<u64>,
     comment: Option<String>,
-    mistake: Option<Box<InvalidEvent>>,
+    mistake: Option<InvalidEvent>,
 }
 
 impl Event {
@@ -122,7 +122,7 @@ impl Event {
     /// counts against [`Limits::frame`](crate::Limits::frame).
     pub(crate) fn encode_into(&self, out: &mut Vec<u8>) -> Result<Encoded, InvalidEvent> {
         if let Some(mistake) = &self.mistake {
-            return Err((**mistake).clone());
+            return Err(mistake.clone());
         }
         let start = out.len();
         out.reserve(self.data.len() + self.name.len() + 32);
@@ -148,7 +148,7 @@ impl Event {
     }
 
     fn note(&mut self, mistake: Mistake) {
-        self.mistake.get_or_insert_with(|| Box::new(mistake.into()));
+        self.mistake.get_or_insert_with(|| mistake.into());
     }
 }
 
@@ -179,11 +179,10 @@ fn lines(out: &mut Vec<u8>, name: &[u8], mut text: &[u8]) {
 
 /// The first character that must not stand in a single-line field.
 fn forbidden(text: &str) -> Option<&'static str> {
-    text.bytes().find_map(|byte| match byte {
-        b'\r' => Some("a carriage return"),
-        b'\n' => Some("a line feed"),
-        b'\0' => Some("a NUL"),
-        _ => None,
+    memchr3(b'\r', b'\n', b'\0', text.as_bytes()).map(|at| match text.as_bytes()[at] {
+        b'\r' => "a carriage return",
+        b'\n' => "a line feed",
+        _ => "a NUL",
     })
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::limits::History;
+use crate::event::Epoch;
 
 /// Size at which a chunk is sealed; a larger frame gets a chunk of its own.
 const CHUNK: usize = 16 << 10;
@@ -91,8 +92,8 @@ struct Remembered {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame<'a> {
     pub(super) before_id: &'a [u8],
-    /// The stream's own id, if the frame gets one.
-    pub(super) own_id: Option<&'a [u8]>,
+    /// Where the frame gets an id of the stream's own.
+    pub(super) own_id: Option<Epoch>,
     pub(super) after_id: &'a [u8],
     pub(super) given_id: Option<&'a Arc<str>>,
 }
@@ -133,7 +134,9 @@ impl Log {
     /// Appends a frame, and tells its bytes.
     pub(super) fn append(&mut self, seq: u64, frame: Frame<'_>, now: u64, keep: &History) -> usize {
         self.answers.clear();
-        let id_len = frame.own_id.map_or(0, |id| "id: ".len() + id.len() + "\n".len());
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(seq);
+        let id_len = frame.own_id.map_or(0, |_| Epoch::line_len(digits));
         let len = frame.before_id.len() + id_len + frame.after_id.len();
         // Room is made first, so that no buffer grows for what is about to go.
         while self.entries.len() >= keep.events
@@ -144,10 +147,8 @@ impl Log {
         self.expire(now, keep);
         self.make_room(len);
         self.open.extend_from_slice(frame.before_id);
-        if let Some(id) = frame.own_id {
-            self.open.extend_from_slice(b"id: ");
-            self.open.extend_from_slice(id);
-            self.open.push(b'\n');
+        if let Some(epoch) = frame.own_id {
+            epoch.write_line(digits, &mut self.open);
         }
         self.open.extend_from_slice(frame.after_id);
         let end = self.end();

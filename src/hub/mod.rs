@@ -81,6 +81,52 @@ pub(crate) struct Accepted<T> {
     pub(crate) give_way: Option<Arc<Channel>>,
 }
 
+/// The channel to publish to: its name, and where it is kept once it was found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct To<'a> {
+    name: &'a str,
+    found: Option<&'a FoundChannel>,
+}
+
+impl<'a> To<'a> {
+    pub(crate) fn named(name: &'a str) -> Self {
+        Self { name, found: None }
+    }
+
+    /// What `found` holds was found by this name.
+    pub(crate) fn found(name: &'a str, found: &'a FoundChannel) -> Self {
+        Self { name, found: Some(found) }
+    }
+
+    #[cfg(feature = "grip")]
+    pub(crate) fn name(self) -> &'a str {
+        self.name
+    }
+
+    fn known(self) -> Option<&'a Arc<Channel>> {
+        self.found?.get()
+    }
+
+    fn remember(self, channel: Arc<Channel>) {
+        if let Some(found) = self.found {
+            // Another thread may have been first, with the same.
+            let _ = found.set(channel);
+        }
+    }
+}
+
+/// A channel that a publisher has found before. One that went in the meantime is looked up by its name from then on: who
+/// lets a channel expire publishes too seldom to notice.
+pub(crate) type FoundChannel = std::sync::OnceLock<Arc<Channel>>;
+
+/// Where drafts were appended, and the channel to give way to.
+#[derive(Default)]
+struct Appended {
+    /// Seq of the first: the others follow it.
+    first: u64,
+    give_way: Option<Arc<Channel>>,
+}
+
 /// A frame in the publisher's scratch buffer.
 struct Draft {
     at: Encoded,
@@ -89,8 +135,8 @@ struct Draft {
 
 impl Draft {
     /// The id that clients see.
-    fn id(&self, own: EventId) -> EventId {
-        self.given.clone().map_or(own, EventId::given)
+    fn id(self, own: EventId) -> EventId {
+        self.given.map_or(own, EventId::given)
     }
 }
 
@@ -136,38 +182,34 @@ impl Hub {
 
     pub(crate) fn publish(
         &self,
-        name: &str,
+        to: To<'_>,
         event: &Event,
         now: Instant,
         tap: &mut impl Tap,
     ) -> Result<Accepted<EventId>, Refused> {
-        with_scratch(|scratch| {
-            let draft = self.encode(event, scratch, tap)?;
-            let mut id = None;
-            let give_way = self.append(name, &[draft], scratch, now, tap, |given| id = Some(given))?;
-            // One draft, so one id.
-            let ids = id.unwrap_or_else(|| EventId::own(self.epoch, 0));
-            Ok(Accepted { ids, give_way })
-        })
+        let mut scratch = Scratch::take();
+        let drafts = [self.encode(event, &mut scratch.0, tap)?];
+        let Appended { first, give_way } = self.append(to, &drafts, &scratch.0, now, tap)?;
+        let [draft] = drafts;
+        Ok(Accepted { ids: draft.id(EventId::own(self.epoch, first)), give_way })
     }
 
     pub(crate) fn publish_all(
         &self,
-        name: &str,
+        to: To<'_>,
         events: impl IntoIterator<Item = Event>,
         now: Instant,
         tap: &mut impl Tap,
     ) -> Result<Accepted<Vec<EventId>>, Refused> {
-        with_scratch(|scratch| {
-            let mut drafts = Vec::new();
-            for (index, event) in events.into_iter().enumerate() {
-                drafts.push(self.encode(&event, scratch, tap).map_err(|invalid| invalid.at(index))?);
-                self.check_batch(drafts.len(), scratch.len())?;
-            }
-            let mut ids = Vec::with_capacity(drafts.len());
-            let give_way = self.append(name, &drafts, scratch, now, tap, |given| ids.push(given))?;
-            Ok(Accepted { ids, give_way })
-        })
+        let mut scratch = Scratch::take();
+        let mut drafts = Vec::new();
+        for (index, event) in events.into_iter().enumerate() {
+            drafts.push(self.encode(&event, &mut scratch.0, tap).map_err(|invalid| invalid.at(index))?);
+            self.check_batch(drafts.len(), scratch.0.len())?;
+        }
+        let Appended { first, give_way } = self.append(to, &drafts, &scratch.0, now, tap)?;
+        let ids = drafts.into_iter().zip(first..).map(|(draft, seq)| draft.id(EventId::own(self.epoch, seq)));
+        Ok(Accepted { ids: ids.collect(), give_way })
     }
 
     fn encode(&self, event: &Event, scratch: &mut Vec<u8>, tap: &mut impl Tap) -> Result<Draft, InvalidEvent> {
@@ -197,18 +239,23 @@ impl Hub {
     /// Appends all drafts to the channel, contiguously, and wakes its readers.
     fn append(
         &self,
-        name: &str,
+        to: To<'_>,
         drafts: &[Draft],
         scratch: &[u8],
         now: Instant,
         tap: &mut impl Tap,
-        mut id_of: impl FnMut(EventId),
-    ) -> Result<Option<Arc<Channel>>, Refused> {
+    ) -> Result<Appended, Refused> {
         let now = self.nanos(now);
-        self.check_name(name)?;
         self.sweep(now);
+        if let Some(channel) = to.known().filter(|_| !drafts.is_empty()) {
+            if let Some(appended) = self.append_to(channel, drafts, scratch, now, tap) {
+                return Ok(appended);
+            }
+        }
+        let name = to.name;
+        self.check_name(name)?;
         if drafts.is_empty() {
-            return if self.map.read().closed { Err(Refused::Closed) } else { Ok(None) };
+            return if self.map.read().closed { Err(Refused::Closed) } else { Ok(Appended::default()) };
         }
         let count = drafts.len() as u64;
         loop {
@@ -216,39 +263,53 @@ impl Hub {
                 // Nobody listens and nothing can be kept: the floor tells who comes later.
                 let first = self.pass_by(name, count, |seq| tap.numbered(&EventId::own(self.epoch, seq)))?;
                 let Some(first) = first else { continue };
-                drafts.iter().zip(first..).for_each(|(draft, seq)| id_of(draft.id(EventId::own(self.epoch, seq))));
                 trace::trace!(target: "eventstream::publish", channel = name, events = count, "nobody listens");
-                return Ok(None);
+                return Ok(Appended { first, give_way: None });
             };
-            let mut state = channel.lock();
-            if state.gone {
-                continue;
+            if let Some(appended) = self.append_to(&channel, drafts, scratch, now, tap) {
+                to.remember(channel);
+                return Ok(appended);
             }
-            let woken = state.wait.take(&channel.generation);
-            let first = self.clock.fetch_add(count, Ordering::AcqRel) + 1;
-            let mut bytes = 0;
-            for (draft, seq) in drafts.iter().zip(first..) {
-                let at = draft.at;
-                let own = EventId::own(self.epoch, seq);
-                let frame = Frame {
-                    before_id: &scratch[at.start..at.id_at],
-                    own_id: (self.history.replay && draft.given.is_none()).then(|| own.as_bytes()),
-                    after_id: &scratch[at.id_at..at.end],
-                    given_id: draft.given.as_ref().filter(|_| self.history.replay),
-                };
-                bytes += state.log.append(seq, frame, now, &self.history);
-                tap.numbered(&own);
-                id_of(draft.id(own));
-            }
-            let yields = state.should_yield(drafts.len(), bytes, &self.history);
-            if state.subscribers == 0 {
-                self.queue_idle(&channel, &mut state);
-            }
-            drop(state);
-            channel.wake(woken);
-            trace::trace!(target: "eventstream::publish", channel = name, events = count, "published");
-            return Ok(yields.then_some(channel));
         }
+    }
+
+    /// Appends to this channel; `None` if it is gone.
+    #[inline]
+    fn append_to(
+        &self,
+        channel: &Arc<Channel>,
+        drafts: &[Draft],
+        scratch: &[u8],
+        now: u64,
+        tap: &mut impl Tap,
+    ) -> Option<Appended> {
+        let mut state = channel.lock();
+        if state.gone {
+            return None;
+        }
+        let woken = state.wait.take(&channel.generation);
+        let count = drafts.len() as u64;
+        let first = self.clock.fetch_add(count, Ordering::AcqRel) + 1;
+        let mut bytes = 0;
+        for (draft, seq) in drafts.iter().zip(first..) {
+            let at = draft.at;
+            let frame = Frame {
+                before_id: &scratch[at.start..at.id_at],
+                own_id: (self.history.replay && draft.given.is_none()).then_some(self.epoch),
+                after_id: &scratch[at.id_at..at.end],
+                given_id: draft.given.as_ref().filter(|_| self.history.replay),
+            };
+            bytes += state.log.append(seq, frame, now, &self.history);
+            tap.numbered(&EventId::own(self.epoch, seq));
+        }
+        let yields = state.should_yield(drafts.len(), bytes, &self.history);
+        if state.subscribers == 0 {
+            self.queue_idle(channel, &mut state);
+        }
+        drop(state);
+        channel.wake(woken);
+        trace::trace!(target: "eventstream::publish", channel = &*channel.name, events = count, "published");
+        Some(Appended { first, give_way: yields.then(|| channel.clone()) })
     }
 
     fn check_name(&self, name: &str) -> Result<(), InvalidEvent> {
@@ -526,21 +587,30 @@ pub(crate) struct Counts {
 
 /// A channel's name must have something in it.
 pub(crate) fn is_blank(name: &str) -> bool {
-    name.trim().is_empty()
+    // Most begin with something visible.
+    !name.as_bytes().first().is_some_and(u8::is_ascii_graphic) && name.trim().is_empty()
 }
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Lends a buffer that is reused by the publications of this thread. A waker that publishes gets another one.
-fn with_scratch<T>(f: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    let mut scratch = SCRATCH.try_with(Cell::take).unwrap_or_default();
-    scratch.clear();
-    let result = f(&mut scratch);
-    if scratch.capacity() <= 64 << 10 {
-        // On a thread that is ending there is nowhere to put it back.
-        let _ = SCRATCH.try_with(|cell| cell.set(scratch));
+/// A buffer that is reused by the publications of this thread. A waker that publishes gets another one.
+struct Scratch(Vec<u8>);
+
+impl Scratch {
+    fn take() -> Self {
+        let mut buffer = SCRATCH.try_with(Cell::take).unwrap_or_default();
+        buffer.clear();
+        Self(buffer)
     }
-    result
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if self.0.capacity() <= 64 << 10 {
+            // On a thread that is ending there is nowhere to put it back.
+            let _ = SCRATCH.try_with(|cell| cell.set(std::mem::take(&mut self.0)));
+        }
+    }
 }
