@@ -108,7 +108,7 @@ impl State {
         let Unread { events: all_events, bytes: all_bytes, yields } = &mut self.unread;
         *all_events = all_events.saturating_add(events);
         *all_bytes = all_bytes.saturating_add(bytes);
-        let reached = |unread: usize, window: usize| unread.saturating_mul(16) / window >= 8 + *yields;
+        let reached = |unread: usize, window: usize| unread.saturating_mul(16) >= window.saturating_mul(8 + *yields);
         reached(*all_events, keep.events) || reached(*all_bytes, keep.bytes)
     }
 }
