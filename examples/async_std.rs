@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve() -> Result<(), Box<dyn Error>> {
-    let stream = app::from_env()?.runtime(AsyncStd).build()?;
+    let stream = app::config::from_env()?.runtime(AsyncStd).build()?;
     let app = app::App::new(stream.clone());
     let interrupted = server::ctrl_c()?;
     let listener = TcpListener::from(server::listen()?);

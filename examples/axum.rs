@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let stream = app::from_env()?.runtime(Tokio::current()).build()?;
+    let stream = app::config::from_env()?.runtime(Tokio::current()).build()?;
     let app = App::new(stream.clone());
     // The service itself would also take a POST: `get_service` leaves that to `others`.
     let one_channel = get_service(app.one_channel.clone()).fallback(others).with_state(app.clone());

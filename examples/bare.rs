@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve() -> Result<(), Box<dyn Error>> {
-    let stream = app::from_env()?.build()?;
+    let stream = app::config::from_env()?.build()?;
     let app = App::new(stream.clone());
     let interrupted = server::ctrl_c()?;
     let listener = TcpListener::try_from(server::listen()?)?;

@@ -10,6 +10,6 @@ use std::error::Error;
 use std::future::ready;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let stream = app::from_env()?.build()?;
+    let stream = app::config::from_env()?.build()?;
     server::smol::run(app::App::new(stream), ready(()))
 }

@@ -25,7 +25,7 @@ const PUSHPIN: &str = "http://127.0.0.1:5561/?verify-iss=pushpin&verify-key=chan
 
 fn main() -> Result<(), Box<dyn Error>> {
     let grip_url = env::var("GRIP_URL").unwrap_or_else(|_| PUSHPIN.into());
-    let stream = app::from_env()?.grip(grip_url).build()?;
+    let stream = app::config::from_env()?.grip(grip_url).build()?;
     server::smol::run(app::App::new(stream.clone()), tick(stream))
 }
 

@@ -9,6 +9,6 @@ use std::future::ready;
 use eventstream::runtime::Smol;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let stream = app::from_env()?.runtime(Smol).build()?;
+    let stream = app::config::from_env()?.runtime(Smol).build()?;
     server::smol::run(app::App::new(stream), ready(()))
 }

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let stream = app::from_env()?.runtime(Tokio::current()).build()?;
+    let stream = app::config::from_env()?.runtime(Tokio::current()).build()?;
     let app = app::App::new(stream.clone());
     let interrupted = server::ctrl_c()?;
     let listener = TcpListener::from_std(server::listen()?)?;

@@ -1,6 +1,6 @@
 //! The demo's routes, for any server that speaks `http`.
 
-mod config;
+pub(crate) mod config;
 mod publish;
 
 use std::sync::Arc;
@@ -10,8 +10,6 @@ use eventstream::{Body, Channels, EventStream, Handler};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{Either, Full};
-
-pub(crate) use config::from_env;
 
 const PAGE: &str = include_str!("page.html");
 

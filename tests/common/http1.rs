@@ -196,7 +196,7 @@ impl Stream {
 
     pub(crate) fn next_of_all(&mut self) -> Option<String> {
         loop {
-            if let Some(end) = self.read.windows(2).position(|window| window == b"\n\n") {
+            if let Some(end) = memchr::memmem::find(&self.read, b"\n\n") {
                 return Some(String::from_utf8(self.read.drain(..end + 2).collect()).unwrap());
             }
             let more = match self.framing {
