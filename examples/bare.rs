@@ -74,7 +74,7 @@ async fn connection(app: &App, mut socket: TcpStream, interrupted: Receiver<()>)
     let answer = answer.await.unwrap_or_else(refusal);
     // Nobody reads from the socket any more, so this sees the client go while there is nothing to write.
     future::or(write(socket.clone(), answer, version, method), gone(socket.clone())).await?;
-    // A socket that is closed with something unread takes the end of the answer back.
+    // A socket that is closed with something unread may take the end of the answer back (RFC 9112, 9.6).
     socket.shutdown(Shutdown::Write)?;
     let overdue = async {
         Delay::new(LINGER).await;

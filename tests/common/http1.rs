@@ -106,6 +106,7 @@ impl Client {
         let mut socket = self.socket.take().unwrap_or_else(|| connect(self.at));
         socket.get_mut().write_all(&request(method, target, headers, body)).unwrap();
         let head = Head::read(&mut socket);
+        assert!(method == "HEAD" || head.header("content-type") != Some("text/event-stream"), "{target} never ends");
         let mut text = Vec::new();
         match Framing::of(&head, method) {
             Framing::Length(length) => drop(socket.by_ref().take(length as u64).read_to_end(&mut text).unwrap()),
