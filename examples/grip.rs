@@ -25,9 +25,8 @@ const PUSHPIN: &str = "http://127.0.0.1:5561/?verify-iss=pushpin&verify-key=chan
 
 fn main() -> Result<(), Box<dyn Error>> {
     let grip_url = env::var("GRIP_URL").unwrap_or_else(|_| PUSHPIN.into());
-    let app = app::App::from_env(EventStream::builder().grip(grip_url))?;
-    let ticking = tick(app.stream.clone());
-    server::run(app, ticking)
+    let stream = app::config::from_env()?.grip(grip_url).build()?;
+    server::smol::run(app::App::new(stream.clone()), tick(stream))
 }
 
 async fn tick(stream: EventStream) {

@@ -1,49 +1,22 @@
 //! The demo in a real Chromium, whose own `EventSource` reads the stream and reconnects.
 
+#[path = "common/process.rs"]
+mod process;
+
 use std::env;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use process::Process;
 use serde_json::{json, Value};
 
 /// Far more than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A child process that does not outlive the test.
-struct Process(Child);
-
-impl Process {
-    /// Starts it and waits for a line of its output from which `find` gets something.
-    fn start(command: &mut Command, find: impl Fn(&str) -> Option<String>) -> (Self, String) {
-        let mut process = Self(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
-        let mut lines = BufReader::new(process.0.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let found = lines.find_map(|line| find(&line)).unwrap();
-        // Keeps the pipe open and empty.
-        thread::spawn(move || lines.for_each(drop));
-        (process, found)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
 fn demo(listen: &str) -> (Process, String) {
-    // `cargo test` builds the examples beside the tests; with `--test` it does not, so this makes sure.
-    let tests = env::current_exe().unwrap();
-    let profile = tests.ancestors().nth(2).unwrap();
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--example", "demo"]);
-    build.args(profile.ends_with("release").then_some("--release"));
-    assert!(build.status().unwrap().success());
-    let mut command = Command::new(profile.join("examples/demo"));
-    Process::start(command.env("LISTEN", listen), |line| line.strip_prefix("listening on ").map(str::to_owned))
+    Process::example("demo", &[("LISTEN", listen)])
 }
 
 /// A page in Chromium, driven through WebDriver.

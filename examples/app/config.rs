@@ -1,4 +1,5 @@
-//! The demo's settings from the environment: `KEEP_ALIVE` (seconds) and `HISTORY` (events kept per channel, 0 = none).
+//! The demo's settings from the environment: `KEEP_ALIVE` (seconds), `HISTORY` (events kept per channel, 0 = none) and
+//! `GRIP_URL`.
 
 use std::env;
 use std::str::FromStr;
@@ -6,8 +7,10 @@ use std::time::Duration;
 
 use eventstream::{Builder, EventStream, History, Limits};
 
-pub(crate) fn from_env(builder: Builder) -> Result<EventStream, String> {
-    let mut builder = builder.limits(Limits::default().hub_channels(100_000).subscriptions(100_000));
+/// A stream with these settings, for the program to finish.
+pub(crate) fn from_env() -> Result<Builder, String> {
+    let limits = Limits::default().hub_channels(100_000).subscriptions(100_000);
+    let mut builder = EventStream::builder().limits(limits);
     if let Some(seconds) = var("KEEP_ALIVE")? {
         builder = builder.keep_alive(Duration::try_from_secs_f64(seconds).map_err(|why| format!("KEEP_ALIVE: {why}"))?);
     }
@@ -16,7 +19,9 @@ pub(crate) fn from_env(builder: Builder) -> Result<EventStream, String> {
         Some(0) => builder.history(History::none()),
         Some(events) => builder.history(History::default().events(events)),
     };
-    builder.build().map_err(|why| why.to_string())
+    #[cfg(feature = "grip")]
+    let builder = builder.grip_env();
+    Ok(builder)
 }
 
 fn var<T: FromStr>(name: &str) -> Result<Option<T>, String> {

@@ -1,14 +1,14 @@
 //! The demo's routes, for any server that speaks `http`.
 
-mod config;
+pub(crate) mod config;
 mod publish;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use eventstream::{Body, Builder, EventStream, Handler};
+use eventstream::{Body, Channels, EventStream, Handler};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{Either, Full};
 
 const PAGE: &str = include_str!("page.html");
@@ -19,20 +19,15 @@ pub(crate) type Answer = Response<Either<Body, Full<Bytes>>>;
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) stream: EventStream,
-    one_channel: Handler,
+    pub(crate) one_channel: Handler,
     many_channels: Handler,
 }
 
 impl App {
-    /// The routes over a stream that `builder` begins and the environment finishes, see [`config`].
-    pub(crate) fn from_env(builder: Builder) -> Result<Arc<Self>, String> {
-        Ok(Self::new(config::from_env(builder)?))
-    }
-
     pub(crate) fn new(stream: EventStream) -> Arc<Self> {
         Arc::new(Self {
             one_channel: stream.handler("{channel}").path("/events/{channel}"),
-            many_channels: stream.handler_fn(|req| publish::query_values(req.uri(), "channel").unwrap_or_default()),
+            many_channels: stream.handler_fn(|req| channels(req.uri())),
             stream,
         })
     }
@@ -70,13 +65,18 @@ impl App {
     }
 }
 
+/// The channels that a query names; none if one of them is not UTF-8.
+pub(crate) fn channels(uri: &Uri) -> Channels {
+    publish::query_values(uri, "channel").unwrap_or_default().into()
+}
+
 fn wrong_method(allowed: &'static str) -> Answer {
     let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed.");
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     answer
 }
 
-fn text(status: StatusCode, sentence: &str) -> Answer {
+pub(crate) fn text(status: StatusCode, sentence: &str) -> Answer {
     short(status, "text/plain; charset=utf-8", format!("{sentence}\n"))
 }
 

@@ -17,7 +17,7 @@ use super::{json, text, Answer};
 const MAX_JSON: usize = 1 << 20;
 const MAX_NDJSON: usize = 16 << 20;
 
-pub(crate) async fn publish<B>(stream: &EventStream, channel: &str, req: Request<B>) -> Answer
+pub(super) async fn publish<B>(stream: &EventStream, channel: &str, req: Request<B>) -> Answer
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -131,7 +131,7 @@ where
 }
 
 /// All values of this name in the query; `None` if one is not UTF-8.
-pub(crate) fn query_values(uri: &Uri, name: &str) -> Option<Vec<String>> {
+pub(super) fn query_values(uri: &Uri, name: &str) -> Option<Vec<String>> {
     let pairs = uri.query().unwrap_or_default().split('&');
     let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     pairs.filter(|(key, _)| decode_form(key).as_deref() == Some(name)).map(|(_, value)| decode_form(value)).collect()

@@ -1,0 +1,47 @@
+//! The demo's routes on async-std: hyper over its sockets, and with `--features async-std` keep-alives by its timers.
+//!
+//! async-std is discontinued; this is for programs that have it already.
+
+mod app;
+mod server;
+
+use std::error::Error;
+use std::pin::pin;
+
+use async_std::net::TcpListener;
+use async_std::task;
+#[cfg(feature = "async-std")]
+use eventstream::runtime::AsyncStd;
+use futures::future::select;
+use hyper::server::conn::http1;
+use hyper_util::server::graceful::GracefulShutdown;
+use smol_hyper::rt::FuturesIo;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    task::block_on(serve())
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
+    let stream = app::config::from_env()?.runtime(AsyncStd).build()?;
+    let app = app::App::new(stream.clone());
+    let interrupted = server::ctrl_c()?;
+    let listener = TcpListener::from(server::listen()?);
+    let connections = GracefulShutdown::new();
+    let accepting = async {
+        loop {
+            match listener.accept().await {
+                Ok((socket, _)) => {
+                    let _ = socket.set_nodelay(true);
+                    // Any socket of the `futures` traits will do, these too.
+                    let connection =
+                        http1::Builder::new().serve_connection(FuturesIo::new(socket), server::service(&app));
+                    task::spawn(connections.watch(connection));
+                }
+                Err(error) => server::not_accepted(error).await,
+            }
+        }
+    };
+    select(pin!(accepting), pin!(server::closed(interrupted))).await;
+    server::close(&stream, connections.shutdown()).await;
+    Ok(())
+}
