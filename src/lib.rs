@@ -36,6 +36,9 @@
 //! - [`EventStream::publish`], [`publish_all`](EventStream::publish_all), [`try_publish`](EventStream::try_publish),
 //!   [`publisher`](EventStream::publisher) and [`sink`](EventStream::sink) publish.
 //!
+//! The [wiring guide](guide::wiring) has the lines for hyper, axum, tower, warp, actix-web, tide and bare sockets, and
+//! those for CORS.
+//!
 //! # How it works
 //!
 //! A channel is a log, a subscription is a cursor. An event is encoded once, gets the next number of one clock that all
@@ -84,6 +87,8 @@ mod event;
 mod event_stream;
 #[cfg(feature = "grip")]
 pub mod grip;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 mod handler;
 mod hub;
 mod named;

@@ -3,6 +3,7 @@
 
 use std::env;
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{channel, Receiver};
 use std::sync::Once;
@@ -106,4 +107,15 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Where a program is that the tests drive but do not bring. `None` where it is not installed, which is only allowed on
+/// a user's machine.
+pub(crate) fn installed(name: &str) -> Option<PathBuf> {
+    let found = env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| path.exists());
+    if found.is_none() {
+        assert!(env::var_os("CI").is_none(), "{name} must be installed");
+        println!("skipped: {name} is not installed");
+    }
+    found
 }
