@@ -22,7 +22,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve() -> Result<(), Box<dyn Error>> {
-    let stream = app::config::from_env()?.runtime(AsyncStd).build()?;
+    let builder = app::config::from_env()?;
+    #[cfg(feature = "async-std")]
+    let builder = builder.runtime(AsyncStd);
+    let stream = builder.build()?;
     let app = app::App::new(stream.clone());
     let interrupted = server::ctrl_c()?;
     let listener = TcpListener::from(server::listen()?);

@@ -205,8 +205,6 @@ async fn write(mut socket: TcpStream, answer: Answer, version: Version, method: 
     }
     match length {
         None if chunked => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-        // To HEAD a stream is empty, which says nothing about what a GET would get.
-        Some(0) if method == Method::HEAD => {}
         Some(length) if !parts.headers.contains_key(CONTENT_LENGTH) => {
             head.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
         }

@@ -113,7 +113,7 @@ fn steps(
         Err(refused) => return Err(Refusal::bad_request(&refused.to_string())),
     };
     // For HEAD the subscription ends here, so that the answer is exactly what a GET would have got.
-    Ok(Answer::Stream(if ask == Ask::Head { Body::empty() } else { body }))
+    Ok(Answer::Stream(if ask == Ask::Head { Body::head() } else { body }))
 }
 
 /// The proxy that this request came through, if it did.
@@ -147,7 +147,7 @@ fn hold(
     }
     let closed = if stream.is_closed() { Some(come_back_later(stream)?) } else { None };
     if ask == Ask::Head {
-        return Ok(Answer::Stream(Body::empty()));
+        return Ok(Answer::Stream(Body::head()));
     }
     if let Some(body) = closed {
         return Ok(Answer::Stream(body));

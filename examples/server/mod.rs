@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
 use std::io::{self, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, ToSocketAddrs};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,20 +20,45 @@ use futures_timer::Delay;
 use hyper::body::Incoming;
 use hyper::service::{service_fn, Service};
 use hyper::Request;
+use socket2::{Domain, Socket, Type};
 
 use crate::app::{Answer, App};
 
 /// How long connections may take to end after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(2);
 
+/// How many connections may wait to be accepted: all of a crowd come back at once when a server was restarted. The
+/// standard library's 128 make the others wait for a second and more.
+const BACKLOG: i32 = 4096;
+
 /// Listens at `LISTEN` and says so. The socket is ready for any runtime.
 pub(crate) fn listen() -> Result<TcpListener, Box<dyn Error>> {
     let address = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".into());
-    let listener = TcpListener::bind(&address).map_err(|error| format!("LISTEN: {address}: {error}"))?;
-    listener.set_nonblocking(true)?;
+    let listener = bind(&address).map_err(|error| format!("LISTEN: {address}: {error}"))?;
     println!("listening on http://{}", listener.local_addr()?);
     io::stdout().flush()?;
     Ok(listener)
+}
+
+fn bind(address: &str) -> io::Result<TcpListener> {
+    let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
+    for address in address.to_socket_addrs()? {
+        let bound = || {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            // A server that was ended may start again at once.
+            #[cfg(unix)]
+            socket.set_reuse_address(true)?;
+            socket.set_nonblocking(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(BACKLOG)?;
+            Ok(socket.into())
+        };
+        result = bound();
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
 }
 
 /// Nothing is sent over this channel: the first Ctrl-C (or SIGTERM) closes it. A second one ends the process at once.

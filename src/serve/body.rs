@@ -31,6 +31,8 @@ enum Kind {
     /// Taken once.
     Text(Bytes),
     Live(Live),
+    /// Of the answer to HEAD: nothing comes, and nothing is said of how much a GET would get.
+    Head,
     Ended,
 }
 
@@ -47,6 +49,10 @@ struct Live {
 impl Body {
     pub(crate) fn empty() -> Self {
         Self(Kind::Ended)
+    }
+
+    pub(crate) fn head() -> Self {
+        Self(Kind::Head)
     }
 
     pub(crate) fn text(text: impl Into<Bytes>) -> Self {
@@ -80,7 +86,7 @@ impl Body {
                 self.0 = Kind::Ended;
                 Poll::Ready(Some(text).filter(|text| !text.is_empty()))
             }
-            Kind::Ended => Poll::Ready(None),
+            Kind::Head | Kind::Ended => Poll::Ready(None),
         }
     }
 }
@@ -130,7 +136,7 @@ impl Stream for Body {
 
 impl FusedStream for Body {
     fn is_terminated(&self) -> bool {
-        matches!(self.0, Kind::Ended)
+        matches!(self.0, Kind::Head | Kind::Ended)
     }
 }
 
@@ -146,14 +152,14 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Text(text) => text.is_empty(),
             Kind::Live(_) => false,
-            Kind::Ended => true,
+            Kind::Head | Kind::Ended => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Text(text) => SizeHint::with_exact(text.len() as u64),
-            Kind::Live(_) => SizeHint::default(),
+            Kind::Live(_) | Kind::Head => SizeHint::default(),
             Kind::Ended => SizeHint::with_exact(0),
         }
     }
