@@ -103,7 +103,8 @@ impl Figures {
 
     /// The sizes of crowds there are figures of, by size.
     pub(crate) fn crowds(&self, row: Row) -> Vec<usize> {
-        let mut crowds: Vec<_> = self.0.iter().filter(|series| series.row == row).map(|series| series.connections).collect();
+        let mut crowds: Vec<_> =
+            self.0.iter().filter(|series| series.row == row).map(|series| series.connections).collect();
         crowds.sort_unstable();
         crowds.dedup();
         crowds

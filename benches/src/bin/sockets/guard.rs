@@ -3,8 +3,8 @@
 use std::io::{self, BufRead, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{kill_process, Pid, Signal};
 

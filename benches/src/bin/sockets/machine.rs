@@ -43,10 +43,12 @@ impl Machine {
 
 fn versions() -> Vec<String> {
     let lock = include_str!("../../../Cargo.lock");
-    let locked = ["axum", "actix-web", "actix-web-lab", "hyper", "tokio", "smol", "async-std"].into_iter().filter_map(|name| {
-        let package = lock.split("[[package]]").find(|package| package.contains(&format!("name = \"{name}\"\n")))?;
-        Some(format!("{name} {}", package.split('"').nth(3)?))
-    });
+    let locked =
+        ["axum", "actix-web", "actix-web-lab", "hyper", "tokio", "smol", "async-std"].into_iter().filter_map(|name| {
+            let package =
+                lock.split("[[package]]").find(|package| package.contains(&format!("name = \"{name}\"\n")))?;
+            Some(format!("{name} {}", package.split('"').nth(3)?))
+        });
     let node = ["@fanoutio/eventstream", "better-sse"].into_iter().filter_map(|name| {
         let package = fs::read_to_string(peers().join("node_modules").join(name).join("package.json")).ok()?;
         let package: serde_json::Value = serde_json::from_str(&package).ok()?;

@@ -50,7 +50,9 @@ fn main() -> ExitCode {
         ["serve", name] => servers::run(name),
         ["load"] => load::run(),
         ["guard", program, ..] => guard::run(program, &args[2..]),
-        ["draw"] => Results::load(&directory().join("sockets.json")).and_then(|results| chart::draw(&results, &directory())),
+        ["draw"] => {
+            Results::load(&directory().join("sockets.json")).and_then(|results| chart::draw(&results, &directory()))
+        }
         _ => match Options::parse(&args) {
             Ok(options) => options.run(),
             Err(error) => Err(io::Error::other(format!("{error}\n{USAGE}"))),
@@ -95,6 +97,7 @@ impl Options {
         } else {
             (vec![100, 1_000, 10_000], 5, 0.8e9, directory())
         };
+        let crowds = env::var("XCROWD").map(|c| vec![c.parse().unwrap()]).unwrap_or(crowds);
         let effort = Effort { turns: self.turns.unwrap_or(turns), crowds, phase };
         let mut report = Report::default();
         let Findings { figures, accounts, skipped } = run::run(&effort, &self.contenders, &report);

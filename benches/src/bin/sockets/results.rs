@@ -70,7 +70,10 @@ impl Results {
                 }
             }
         }
-        println!("\n{:<34}{:>12}{:>9}{:>11}{:>13}{:>9}{:>7}", "what became of the events", "delivered", "missing", "duplicate", "out of order", "foreign", "ended");
+        println!(
+            "\n{:<34}{:>12}{:>9}{:>11}{:>13}{:>9}{:>7}",
+            "what became of the events", "delivered", "missing", "duplicate", "out of order", "foreign", "ended"
+        );
         for contender in &CONTENDERS {
             if let Some(of) = self.accounts.get(contender.name) {
                 println!(

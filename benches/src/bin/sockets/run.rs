@@ -136,7 +136,7 @@ impl Pass<'_> {
         if self.contender.batches {
             self.phase(&mut stage, Row::Batch, BURST, true)?;
         }
-        if !spared && largest && self.contender.kind != Kind::Bound {
+        if !spared && (largest || self.contender.slow) && self.contender.kind != Kind::Bound {
             let outcome = stage.publish(2, BURST, LARGE, false)?.0;
             self.account(&outcome);
             let after = stage.server.process.pss();
@@ -260,7 +260,8 @@ impl Stage {
 
     fn command(&mut self, command: &Command) -> io::Result<Answer> {
         self.load.say(&serde_json::to_string(command)?)?;
-        let line = self.load.hear().map_err(|error| io::Error::new(error.kind(), format!("load generator: {error}")))?;
+        let line =
+            self.load.hear().map_err(|error| io::Error::new(error.kind(), format!("load generator: {error}")))?;
         Ok(serde_json::from_str(&line)?)
     }
 }

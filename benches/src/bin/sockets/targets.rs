@@ -38,7 +38,11 @@ pub(crate) fn targets(figures: &Figures, accounts: &Accounts, report: &mut Repor
     for channels in figures.crowds(Row::IdleApart) {
         let name = (channels - 1).to_string().len() + 1;
         if let Some(bytes) = figures.paired(("tokio", Row::IdleApart), ("tokio", Row::Idle), channels, more) {
-            report.target(format!("bytes per channel with one subscriber, {channels} channels"), bytes, 640.0 + name as f64);
+            report.target(
+                format!("bytes per channel with one subscriber, {channels} channels"),
+                bytes,
+                640.0 + name as f64,
+            );
         }
         let slower = |among: f64, alone: f64| among / alone;
         let (among, alone) = (("tokio", Row::PublishAmong), ("tokio", Row::PublishAlone));
@@ -47,5 +51,9 @@ pub(crate) fn targets(figures: &Figures, accounts: &Accounts, report: &mut Repor
         }
     }
     let Accounts { missing, duplicates, out_of_order, foreign, .. } = *accounts;
-    report.target("missing, duplicate, out of order, foreign", (missing + duplicates + out_of_order + foreign) as f64, 0.0);
+    report.target(
+        "missing, duplicate, out of order, foreign",
+        (missing + duplicates + out_of_order + foreign) as f64,
+        0.0,
+    );
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use self::connection::{Connection, Tally};
 use self::decoder::{Decoder, Part};
-use crate::order::data;
+use crate::order::{data, SMALL};
 
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum Command {
@@ -144,19 +144,18 @@ impl Load {
         Ok(Answer::Opened { connections: self.connections.len(), because })
     }
 
-    /// Some servers answer a request before they have subscribed it: what such a one misses is published again.
+    /// Some servers answer a request before they have subscribed it: what such a one misses is published again. Then
+    /// enough for a compiler that compiles what is used.
     fn warm_up(&mut self) -> io::Result<Outcome> {
-        const ENOUGH: u64 = 3;
-        let mut complete = 0;
-        let mut outcome = Outcome::default();
-        for _ in 0..20 {
-            outcome = self.publish(1, 1, crate::order::SMALL, false, Duration::from_secs(2))?;
-            complete += u64::from(outcome.missing == 0);
-            if complete == ENOUGH {
+        const ENOUGH: u64 = 20_000;
+        for _ in 0..5 {
+            let patience = Duration::from_secs(2);
+            if self.publish(1, 1, SMALL, false, patience)?.missing == 0 {
                 break;
             }
         }
-        Ok(outcome)
+        let rounds = (ENOUGH / self.connections.len().max(1) as u64).clamp(2, 200);
+        self.publish(rounds, 1, SMALL, false, PATIENCE)
     }
 
     fn publish(

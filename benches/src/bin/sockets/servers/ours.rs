@@ -1,8 +1,10 @@
 //! eventstream with its defaults: history and keep-alive are on.
 
+use std::future::Future;
 use std::time::Instant;
 
 use eventstream::{Body, Event, EventStream};
+use futures::future::Either;
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 
@@ -15,22 +17,25 @@ pub(super) struct Ours(pub(super) EventStream);
 impl Respond for Ours {
     type Body = Body;
 
-    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
-        if let Some(channel) = subscribed(request.uri().path()) {
-            let channel = channel.to_owned();
-            return self.0.run(&request, Response::new(()), channel).await;
+    fn respond(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send + 'static + use<> {
+        match subscribed(request.uri().path()) {
+            Some(channel) => Either::Left(self.0.run(&request, Response::new(()), channel)),
+            None => Either::Right(Box::pin(obey(self.0.clone(), request))),
         }
-        let order = request.uri().path_and_query().and_then(|target| Order::parse(target.as_str()));
-        let mut answer = Response::new(Body::default());
-        match order {
-            Some(order) => {
-                *answer.status_mut() = StatusCode::NO_CONTENT;
-                answer.headers_mut().insert(TOOK, publish(&self.0, &order).await.into());
-            }
-            None => *answer.status_mut() = StatusCode::NOT_FOUND,
-        }
-        answer
     }
+}
+
+async fn obey(stream: EventStream, request: Request<Incoming>) -> Response<Body> {
+    let order = request.uri().path_and_query().and_then(|target| Order::parse(target.as_str()));
+    let mut answer = Response::new(Body::default());
+    match order {
+        Some(order) => {
+            *answer.status_mut() = StatusCode::NO_CONTENT;
+            answer.headers_mut().insert(TOOK, publish(&stream, &order).await.into());
+        }
+        None => *answer.status_mut() = StatusCode::NOT_FOUND,
+    }
+    answer
 }
 
 /// Nanoseconds that it took.
