@@ -14,12 +14,15 @@ const WIDTH: f64 = 960.0;
 const MARGIN: f64 = 32.0;
 const LABELS: f64 = 222.0;
 const GUTTER: f64 = 28.0;
-/// Right of a bar, for its figure.
-const FIGURE: f64 = 76.0;
+/// The width of a digit, and of what is around a figure, right of a bar.
+const DIGIT: f64 = 7.6;
+const AROUND: f64 = 14.0;
 const LINE: f64 = 26.0;
 const BAR: f64 = 15.0;
 /// The ratio from which on a linear scale would hide the smaller figures.
 const FAR_APART: f64 = 25.0;
+
+const SPREAD: &str = "thin lines go from the least to the most";
 
 const STYLE: &str = "
     svg { color-scheme: light dark; font-family: system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif; }
@@ -67,6 +70,13 @@ struct Bar {
     label: &'static str,
     kind: Kind,
     spread: Spread,
+    figure: String,
+}
+
+impl Bar {
+    fn new(label: &'static str, kind: Kind, spread: Spread) -> Self {
+        Self { label, kind, spread, figure: short(spread.median) }
+    }
 }
 
 pub(crate) fn draw(results: &Results, into: &Path) -> io::Result<()> {
@@ -77,22 +87,19 @@ pub(crate) fn draw(results: &Results, into: &Path) -> io::Result<()> {
             let mut bars = bars(figures, row, *crowd);
             for (row, contender, label) in more {
                 let of = CONTENDERS.iter().find(|known| known.name == *contender);
-                bars.extend(
-                    of.and_then(|of| Some(Bar { label, kind: of.kind, spread: figures.of(contender, *row, *crowd)? })),
-                );
+                bars.extend(of.and_then(|of| Some(Bar::new(label, of.kind, figures.of(contender, *row, *crowd)?))));
             }
             Column { title: format!("{} connections", grouped(*crowd)), unit, bars }
         };
         crowds.iter().map(column).collect::<Vec<_>>()
     };
     let single = Section { title: "One event at a time", columns: columns(Row::Single, "us", &[]) };
-    let at_once = [
-        (Row::Batch, "limit", "send(2) alone, all in one"),
-        (Row::Batch, "tokio", "eventstream on tokio, in one call"),
-    ];
+    let at_once =
+        [(Row::Batch, "limit", "send(2) alone, all in one"), (Row::Batch, "tokio", "eventstream on tokio, one call")];
     let burst =
         Section { title: "100 events, one right after the other", columns: columns(Row::Burst, "us", &at_once) };
-    let cpu = picture(results, "Server CPU per delivered event", "microseconds, less is better", vec![single, burst]);
+    let cpu =
+        picture(results, "Server CPU per delivered event", "microseconds, less is better", SPREAD, &[single, burst]);
     fs::write(into.join("sockets-cpu.svg"), cpu)?;
 
     let latency = crowds.iter().map(|crowd| Column {
@@ -100,31 +107,34 @@ pub(crate) fn draw(results: &Results, into: &Path) -> io::Result<()> {
         unit: "ms",
         bars: latencies(figures, *crowd),
     });
-    let latency =
-        Section { title: "One event at a time: median, the line reaches to 99 of 100", columns: latency.collect() };
+    let latency = Section { title: "One event at a time", columns: latency.collect() };
     let what = "milliseconds on a machine that the load generator shares, less is better";
-    fs::write(into.join("sockets-latency.svg"), picture(results, "From publishing to arrival", what, vec![latency]))?;
+    fs::write(
+        into.join("sockets-latency.svg"),
+        picture(results, "From publishing to arrival", what, "the line goes from the median to 99 of 100", &[latency]),
+    )?;
 
     let Some(crowd) = figures.crowds(Row::Idle).pop() else { return Ok(()) };
     let memory = |title: &str, row| {
         let mut bars = bars(figures, row, crowd);
-        for Bar { spread, .. } in &mut bars {
-            *spread = spread.map(|bytes| bytes / 1024.0);
+        // It keeps no state of a connection, and would stretch the scale.
+        bars.retain(|bar| bar.kind != Kind::Bound);
+        for bar in &mut bars {
+            *bar = Bar::new(bar.label, bar.kind, bar.spread.map(|bytes| bytes / 1024.0));
         }
         Column { title: title.to_owned(), unit: "KiB", bars }
     };
-    let columns =
-        vec![memory("idle", Row::Idle), memory("left behind by bursts of 100 events of 1 kB", Row::AfterBursts)];
+    let columns = vec![memory("idle", Row::Idle), memory("left behind by bursts of 100 x 1 kB", Row::AfterBursts)];
     let title = "Server memory per connection";
     let what = format!("KiB at {} connections, less is better", grouped(crowd));
-    let memory = picture(results, title, &what, vec![Section { title: "", columns }]);
+    let memory = picture(results, title, &what, SPREAD, &[Section { title: "", columns }]);
     fs::write(into.join("sockets-memory.svg"), memory)
 }
 
 fn bars(figures: &Figures, row: Row, crowd: usize) -> Vec<Bar> {
     let bar = |contender: &'static crate::contender::Contender| {
         let spread = figures.of(contender.name, row, crowd)?;
-        Some(Bar { label: contender.label, kind: contender.kind, spread })
+        Some(Bar::new(contender.label, contender.kind, spread))
     };
     CONTENDERS.iter().filter_map(bar).collect()
 }
@@ -136,26 +146,23 @@ fn latencies(figures: &Figures, crowd: usize) -> Vec<Bar> {
     for (bar, most) in bars.iter_mut().zip(most) {
         let median = bar.spread.median;
         bar.spread = Spread { median, least: median, most: most.spread.median }.map(|micros| micros / 1000.0);
+        bar.figure = format!("{} \u{2013} {}", short(bar.spread.median), short(bar.spread.most));
     }
     bars
 }
 
-fn picture(results: &Results, title: &str, what: &str, sections: Vec<Section>) -> String {
+fn picture(results: &Results, title: &str, what: &str, lines: &str, sections: &[Section]) -> String {
     let mut body = String::new();
     let mut y = MARGIN + 18.0;
     text(&mut body, MARGIN, y, "title", title);
     y += 22.0;
     text(&mut body, MARGIN, y, "muted", what);
     y += 14.0;
-    for section in &sections {
+    for section in sections {
         y = draw_section(&mut body, section, y);
     }
     y += 26.0;
-    let note = format!(
-        "{}. Medians of {} alternated turns; thin lines are the spread.",
-        results.machine.caption(),
-        results.turns
-    );
+    let note = format!("{}. Medians of {} alternated turns; {lines}.", results.machine.caption(), results.turns);
     text(&mut body, MARGIN, y, "muted", &note);
     y += 18.0;
     text(&mut body, MARGIN, y, "muted", "Only the ratios mean anything. Dashed: no server, a bound.");
@@ -183,8 +190,10 @@ fn draw_section(body: &mut String, section: &Section, mut y: f64) -> f64 {
     let height = labels.len() as f64 * LINE;
     for (index, column) in section.columns.iter().enumerate() {
         let x = MARGIN + LABELS + index as f64 * (width + GUTTER);
-        text(body, x, y, "muted", &column.title);
-        let scale = Scale::over(&column.bars, width - FIGURE);
+        let figure = column.bars.iter().map(|bar| bar.figure.chars().count() + 1 + column.unit.len()).max();
+        let scale = Scale::over(&column.bars, width - AROUND - DIGIT * figure.unwrap_or(0) as f64);
+        let how = if scale.logarithmic { ", logarithmic scale" } else { "" };
+        text(body, x, y, "muted", &format!("{}{how}", column.title));
         for tick in scale.ticks() {
             let at = x + scale.at(tick);
             let (top, bottom) = (y + 10.0, y + 14.0 + height);
@@ -240,13 +249,13 @@ fn draw_bar(body: &mut String, bar: &Bar, scale: &Scale, unit: &str, x: f64, mid
         );
     }
     let class = if bar.kind == Kind::Ours { "figure ours" } else { "figure" };
-    text(body, x + length.max(to - x) + 7.0, middle + 4.5, class, &format!("{} {unit}", short(median)));
+    text(body, x + length.max(to - x) + 7.0, middle + 4.5, class, &format!("{} {unit}", bar.figure));
 }
 
-/// Everybody in any of the columns; bounds first, then by figure in the first column that has one.
+/// Everybody in any of the columns; bounds first, then by figure in the last column that has one.
 fn labels(section: &Section) -> Vec<(&'static str, Kind)> {
     let mut labels: Vec<(bool, f64, &'static str, Kind)> = Vec::new();
-    for bar in section.columns.iter().flat_map(|column| &column.bars) {
+    for bar in section.columns.iter().rev().flat_map(|column| &column.bars) {
         if !labels.iter().any(|(_, _, label, _)| *label == bar.label) {
             let served = matches!(bar.kind, Kind::Ours | Kind::Peer);
             labels.push((served, bar.spread.median, bar.label, bar.kind));
@@ -299,18 +308,16 @@ impl Scale {
     }
 }
 
-impl Spread {
-    fn map(self, f: impl Fn(f64) -> f64) -> Self {
-        Self { median: f(self.median), least: f(self.least), most: f(self.most) }
-    }
-}
-
 fn text(body: &mut String, x: f64, y: f64, class: &str, content: &str) {
     let _ = writeln!(body, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>", escaped(content));
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace(" us", " \u{b5}s")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace(" us", " \u{b5}s")
+        .replace(" x ", " \u{d7} ")
 }
 
 /// Without zeros at its end.

@@ -56,11 +56,11 @@ const OURS: Contender = Contender { kind: Kind::Ours, batches: true, ..BASE };
 
 pub(crate) const CONTENDERS: [Contender; 11] = [
     Contender { name: "limit", label: "send(2) alone", kind: Kind::Bound, batches: true, ..BASE },
-    Contender { name: "tokio", label: "eventstream, hyper on tokio", many_channels: true, ..OURS },
+    Contender { name: "tokio", label: "eventstream on tokio", many_channels: true, ..OURS },
     Contender { name: "axum", label: "axum Sse + broadcast", many_channels: true, ..BASE },
     Contender { name: "ours-in-axum", label: "eventstream in axum", ..OURS },
-    Contender { name: "smol", label: "eventstream, hyper on smol", ..OURS },
-    Contender { name: "async-std", label: "eventstream, hyper on async-std", ..OURS },
+    Contender { name: "smol", label: "eventstream on smol", ..OURS },
+    Contender { name: "async-std", label: "eventstream on async-std", ..OURS },
     Contender { name: "actix", label: "actix-web-lab + broadcast", ..BASE },
     Contender { name: "nchan", label: "nginx + nchan", program: Program::Nginx, ..BASE },
     Contender {
@@ -72,7 +72,7 @@ pub(crate) const CONTENDERS: [Contender; 11] = [
         ..BASE
     },
     Contender { name: "better-sse", label: "better-sse", program: Program::Node("better-sse.js"), slow: true, ..BASE },
-    Contender { name: "hyper", label: "hyper, silent", kind: Kind::Silent, ..BASE },
+    Contender { name: "hyper", label: "bare hyper, silent", kind: Kind::Silent, ..BASE },
 ];
 
 /// A contender that listens.

@@ -64,6 +64,12 @@ pub(crate) struct Spread {
     pub(crate) most: f64,
 }
 
+impl Spread {
+    pub(crate) fn map(self, f: impl Fn(f64) -> f64) -> Self {
+        Self { median: f(self.median), least: f(self.least), most: f(self.most) }
+    }
+}
+
 impl Figures {
     pub(crate) fn add(&mut self, contender: &str, row: Row, connections: usize, turn: usize, figure: f64) {
         let is_it = |series: &&mut Series| series.is(contender, row, connections);

@@ -13,7 +13,7 @@
 //! over the turns, a ratio the median of the ratios of each turn: **only ratios inside one run mean anything**.
 //!
 //! A full run takes about half an hour, prints a table and the targets, and writes `results/sockets.json` and pictures
-//! beside it; a quick one takes a few minutes and writes to the target directory instead. `draw` draws the pictures of
+//! beside it; a quick one takes three minutes and writes to the target directory instead. `draw` draws the pictures of
 //! the kept results anew. A peer that is missing is skipped by name. Ends with failure where an event of ours was lost.
 
 mod chart;
@@ -97,7 +97,6 @@ impl Options {
         } else {
             (vec![100, 1_000, 10_000], 5, 0.8e9, directory())
         };
-        let crowds = env::var("XCROWD").map(|c| vec![c.parse().unwrap()]).unwrap_or(crowds);
         let effort = Effort { turns: self.turns.unwrap_or(turns), crowds, phase };
         let mut report = Report::default();
         let Findings { figures, accounts, skipped } = run::run(&effort, &self.contenders, &report);

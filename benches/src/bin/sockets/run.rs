@@ -180,7 +180,8 @@ impl Pass<'_> {
         self.account(&outcome);
         let each = trial * if as_batch { 1.0 } else { (events / events.min(10)) as f64 };
         let rounds = (self.phase / each.max(1.0)).clamp(1.0, 2_000.0) as u64;
-        let rounds = if events == 1 { rounds.max(5) } else { rounds };
+        // Longer, as the user's part of it is sampled.
+        let rounds = if row == Row::Single { (rounds * 2).max(5) } else { rounds };
         let (outcome, total, user) = stage.publish(rounds, events, SMALL, as_batch)?;
         self.account(&outcome);
         if outcome.missing == 0 {

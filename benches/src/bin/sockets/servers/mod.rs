@@ -12,7 +12,7 @@ mod smol;
 mod tokio;
 
 use std::convert::Infallible;
-use std::future::{ready, Future, Ready};
+use std::future::{ready, Future};
 use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::pin::Pin;
@@ -70,7 +70,7 @@ struct Silent;
 impl Respond for Silent {
     type Body = Self;
 
-    fn respond(&self, _: Request<Incoming>) -> Ready<Response<Self>> {
+    fn respond(&self, _: Request<Incoming>) -> impl Future<Output = Response<Self>> + Send + 'static + use<> {
         ready(Response::new(Self))
     }
 }
