@@ -23,6 +23,7 @@ use std::thread;
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
+use hyper::header::{HeaderValue, CONTENT_TYPE};
 use hyper::{Request, Response};
 
 /// Threads of each server that has a choice.
@@ -63,7 +64,7 @@ trait Respond: Clone + Send + 'static {
     ) -> impl Future<Output = Response<Self::Body>> + Send + 'static + use<Self>;
 }
 
-/// A connection that stays open at no cost but the server's own.
+/// A connection that stays open at no cost but hyper's own; it keeps room for headers as soon as there is one.
 #[derive(Clone, Debug)]
 struct Silent;
 
@@ -71,7 +72,9 @@ impl Respond for Silent {
     type Body = Self;
 
     fn respond(&self, _: Request<Incoming>) -> impl Future<Output = Response<Self>> + Send + 'static + use<> {
-        ready(Response::new(Self))
+        let mut answer = Response::new(Self);
+        answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+        ready(answer)
     }
 }
 
