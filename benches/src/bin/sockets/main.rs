@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! benches/peers/setup.sh                                  # once: the peers that are not Rust
-//! cargo run --release --manifest-path benches/Cargo.toml --bin sockets [-- --quick] [--only NAME,...] [--turns N]
+//! cargo run --release --manifest-path benches/Cargo.toml --bin sockets [-- OPTIONS]
 //! cargo run --release --manifest-path benches/Cargo.toml --bin sockets -- draw
 //! ```
 //!
@@ -13,8 +13,9 @@
 //! over the turns, a ratio the median of the ratios of each turn: **only ratios inside one run mean anything**.
 //!
 //! A full run takes about half an hour, prints a table and the targets, and writes `results/sockets.json` and pictures
-//! beside it; a quick one takes three minutes and writes to the target directory instead. `draw` draws the pictures of
-//! the kept results anew. A peer that is missing is skipped by name. Ends with failure where an event of ours was lost.
+//! beside it. With `--quick` (three minutes), `--only NAME,...`, or `--crowds N,...` less is measured, and written to the
+//! target directory instead; `--turns N` changes how often. `draw` draws the pictures of the kept results anew. A peer that
+//! is missing is skipped by name. Ends with failure where an event of ours was lost.
 
 mod chart;
 mod contender;
@@ -41,7 +42,7 @@ use self::machine::Machine;
 use self::results::{directory, Results};
 use self::run::{Effort, Findings};
 
-const USAGE: &str = "usage: sockets [--quick] [--only NAME,...] [--turns N] | draw";
+const USAGE: &str = "usage: sockets [--quick] [--only NAME,...] [--crowds N,...] [--turns N] | draw";
 
 fn main() -> ExitCode {
     let args: Vec<_> = env::args().skip(1).collect();
@@ -70,12 +71,13 @@ fn main() -> ExitCode {
 struct Options {
     quick: bool,
     turns: Option<usize>,
+    crowds: Option<Vec<usize>>,
     contenders: Vec<&'static Contender>,
 }
 
 impl Options {
     fn parse(args: &[&str]) -> Result<Self, String> {
-        let mut options = Self { quick: false, turns: None, contenders: CONTENDERS.iter().collect() };
+        let mut options = Self { quick: false, turns: None, crowds: None, contenders: CONTENDERS.iter().collect() };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match *arg {
@@ -83,6 +85,11 @@ impl Options {
                 "--turns" => {
                     let turns = args.next().and_then(|turns| turns.parse().ok()).filter(|turns| *turns > 0);
                     options.turns = Some(turns.ok_or("--turns takes a number")?);
+                }
+                "--crowds" => {
+                    let crowds = args.next().ok_or("--crowds takes numbers")?.split(',');
+                    options.crowds = crowds.map(|crowd| crowd.parse().ok().filter(|crowd| *crowd > 0)).collect();
+                    options.crowds.as_ref().ok_or("--crowds takes numbers")?;
                 }
                 "--only" => options.contenders = only(args.next().ok_or("--only takes names")?)?,
                 _ => return Err(format!("{arg:?} is not understood")),
@@ -92,11 +99,11 @@ impl Options {
     }
 
     fn run(self) -> io::Result<()> {
-        let (crowds, turns, phase, to) = if self.quick {
-            (vec![100, 1_000], 3, 0.2e9, env::current_exe()?.with_file_name("sockets-quick"))
-        } else {
-            (vec![100, 1_000, 10_000], 5, 0.8e9, directory())
-        };
+        let (crowds, turns, phase) =
+            if self.quick { (vec![100, 1_000], 3, 0.2e9) } else { (vec![100, 1_000, 10_000], 5, 0.8e9) };
+        let whole = !self.quick && self.crowds.is_none() && self.contenders.len() == CONTENDERS.len();
+        let to = if whole { directory() } else { env::current_exe()?.with_file_name("sockets-partial") };
+        let crowds = self.crowds.unwrap_or(crowds);
         let effort = Effort { turns: self.turns.unwrap_or(turns), crowds, phase };
         let mut report = Report::default();
         let Findings { figures, accounts, skipped } = run::run(&effort, &self.contenders, &report);

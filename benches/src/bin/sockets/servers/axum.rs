@@ -11,12 +11,12 @@ use axum::response::sse::{Event, Sse};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 use axum::Router;
-use eventstream::EventStream;
 use futures::StreamExt;
+use tokio::runtime::Runtime;
 
 use super::broadcast::Channels;
 use super::ours::publish;
-use super::tokio::runtime;
+use super::tokio::{runtime, stream};
 use crate::order::{Order, TOOK};
 
 pub(super) fn theirs(listener: TcpListener) -> io::Result<()> {
@@ -33,11 +33,13 @@ pub(super) fn theirs(listener: TcpListener) -> io::Result<()> {
         let took = order(&uri).map(|order| publishing.publish(&order));
         async move { answer(took) }
     };
-    serve(listener, Router::new().route("/events/{channel}", get(events)).route("/publish/{channel}", post(publish)))
+    let router = Router::new().route("/events/{channel}", get(events)).route("/publish/{channel}", post(publish));
+    serve(&runtime()?, listener, router)
 }
 
 pub(super) fn ours(listener: TcpListener) -> io::Result<()> {
-    let stream = EventStream::builder().build().map_err(io::Error::other)?;
+    let runtime = runtime()?;
+    let stream = stream(&runtime)?;
     let events = stream.handler("{channel}").path("/events/{channel}");
     let publish = move |uri: Uri| {
         let (stream, order) = (stream.clone(), order(&uri));
@@ -49,7 +51,7 @@ pub(super) fn ours(listener: TcpListener) -> io::Result<()> {
         }
     };
     let router = Router::new().route_service("/events/{channel}", events).route("/publish/{channel}", post(publish));
-    serve(listener, router)
+    serve(&runtime, listener, router)
 }
 
 fn order(uri: &Uri) -> Option<Order> {
@@ -63,8 +65,8 @@ fn answer(took: Option<u64>) -> (StatusCode, HeaderMap) {
     }
 }
 
-fn serve(listener: TcpListener, router: Router) -> io::Result<()> {
-    runtime()?.block_on(async {
+fn serve(runtime: &Runtime, listener: TcpListener, router: Router) -> io::Result<()> {
+    runtime.block_on(async {
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|socket| {
             socket.set_nodelay(true).expect("a socket that was just accepted");

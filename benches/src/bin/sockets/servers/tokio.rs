@@ -16,14 +16,18 @@ use super::{Respond, Silent, WORKERS};
 
 pub(super) fn ours(listener: TcpListener) -> io::Result<()> {
     let runtime = runtime()?;
-    let adapter = eventstream::runtime::Tokio::from(runtime.handle().clone());
-    let stream = EventStream::builder().runtime(adapter).build().map_err(io::Error::other)?;
+    let stream = stream(&runtime)?;
     runtime.block_on(serve(listener, Ours(stream)))
 }
 
 /// Subscribes nobody: what the connections themselves cost.
 pub(super) fn silent(listener: TcpListener) -> io::Result<()> {
     runtime()?.block_on(serve(listener, Silent))
+}
+
+pub(super) fn stream(runtime: &Runtime) -> io::Result<EventStream> {
+    let adapter = eventstream::runtime::Tokio::from(runtime.handle().clone());
+    EventStream::builder().runtime(adapter).build().map_err(io::Error::other)
 }
 
 pub(super) fn runtime() -> io::Result<Runtime> {
