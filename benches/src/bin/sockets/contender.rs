@@ -81,8 +81,6 @@ pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
     pub(crate) dialect: Dialect,
-    /// Removed at the end, when the process is gone.
-    _files: Option<Files>,
 }
 
 impl Contender {
@@ -94,7 +92,7 @@ impl Contender {
         };
         let mut process = Process::start(command, ending)?;
         let port: u16 = process.hear()?.parse().map_err(io::Error::other)?;
-        Ok(Server { process, address: local(port), dialect: Dialect::Order, _files: None })
+        Ok(Server { process, address: local(port), dialect: Dialect::Order })
     }
 
     /// What keeps it from taking part on this machine.
@@ -141,41 +139,23 @@ const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 /// nginx takes no port that is free and tells it, so one is looked for.
 fn nginx() -> io::Result<Server> {
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let files = Files::new()?;
-    let at = files.0.display();
+    // Beside this program, where the next run finds it again.
+    let files = env::current_exe()?.with_file_name("sockets-nginx");
+    fs::create_dir_all(&files)?;
     let template = fs::read_to_string(peers().join("nginx.conf"))?;
-    let config = template.replace("MODULE", NCHAN).replace("PORT", &port.to_string()).replace("FILES", &at.to_string());
-    let config_file = files.0.join("nginx.conf");
-    fs::write(&config_file, config)?;
+    let config = template.replace("MODULE", NCHAN).replace("PORT", &port.to_string());
+    let config_file = files.join("nginx.conf");
+    fs::write(&config_file, config.replace("FILES", &files.display().to_string()))?;
     let mut command = own(&["guard", "nginx", "-e"])?;
-    command.arg(files.0.join("error.log")).arg("-c").arg(config_file).arg("-p").arg(&files.0);
+    command.arg(files.join("error.log")).arg("-c").arg(config_file).arg("-p").arg(&files);
     let mut process = Process::start(command, Ending::Wait)?;
     let address = local(port);
     // The guard answers when nginx does.
     process.say(&address.to_string())?;
     process.hear()?;
-    Ok(Server { process, address, dialect: Dialect::Post, _files: Some(files) })
+    Ok(Server { process, address, dialect: Dialect::Post })
 }
 
 fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
-}
-
-/// A directory for as long as it is needed.
-#[derive(Debug)]
-struct Files(PathBuf);
-
-impl Files {
-    fn new() -> io::Result<Self> {
-        let at = env::temp_dir().join(format!("eventstream-nginx-{}", std::process::id()));
-        fs::create_dir_all(&at)?;
-        Ok(Self(at))
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        // What is left in the directory for temporary files does no harm.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
