@@ -136,7 +136,8 @@ impl Pass<'_> {
         if self.contender.batches {
             self.phase(&mut stage, Row::Batch, BURST, true)?;
         }
-        if !spared && (largest || self.contender.slow) && self.contender.kind != Kind::Bound {
+        let largest = largest || (self.contender.slow && self.crowd == 1_000);
+        if !spared && largest && self.contender.kind != Kind::Bound {
             let outcome = stage.publish(2, BURST, LARGE, false)?.0;
             self.account(&outcome);
             let after = stage.server.process.pss();

@@ -1,4 +1,5 @@
-//! The bounds: nothing but send(2) of ready bytes, once per socket for each event, or once for a whole batch.
+//! The bounds: nothing but send(2) of ready bytes, once per socket for each event, or once for a whole batch. By one
+//! thread: a second one made no difference to CPU per delivery.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
