@@ -246,6 +246,63 @@ fn a_keep_alive_wakes_the_task_that_waits() {
     assert!(count.0.load(Ordering::Relaxed) > 1 && poll().is_ready());
 }
 
+/// A body that is only polled when it was woken, as by an executor, first by one task and then by another.
+struct Task {
+    body: Body,
+    woken: Arc<Count>,
+}
+
+impl Task {
+    /// What it hands out once it was woken; nothing if it was not.
+    fn run(&mut self) -> String {
+        if self.woken.0.swap(0, Ordering::Relaxed) == 0 {
+            return String::new();
+        }
+        self.poll()
+    }
+
+    fn poll(&mut self) -> String {
+        let waker = Waker::from(self.woken.clone());
+        let mut text = Vec::new();
+        while let Poll::Ready(Some(item)) = self.body.poll_next_unpin(&mut Context::from_waker(&waker)) {
+            text.extend_from_slice(&item.unwrap());
+        }
+        String::from_utf8(text).unwrap()
+    }
+
+    fn move_on(&mut self) {
+        self.woken = Arc::new(Count(AtomicUsize::new(0)));
+    }
+}
+
+/// A frame that was written spares a look at the sleep, but not where the sleep has ended or wakes somebody else.
+#[test]
+fn a_keep_alive_comes_whatever_is_written_when_its_time_is_near_and_whoever_polls() {
+    for event_after in [1, 9, 17, 18, 19, 20, 21] {
+        for moves in [false, true] {
+            let (stream, body, timer) = quiet_body(without_history());
+            let mut task = Task { body, woken: Arc::new(Count(AtomicUsize::new(0))) };
+            assert_eq!(task.poll(), "");
+            // The sleep may end while the event is written.
+            timer.advance(event_after * SECOND);
+            publish(&stream, "a", "1");
+            if moves {
+                task.move_on();
+                assert_eq!(task.poll(), "data: 1\n\n");
+            } else {
+                assert_eq!(task.run(), "data: 1\n\n");
+            }
+            for keep_alive in 0..3 {
+                let quiet = 18 * SECOND - Duration::from_nanos(1);
+                timer.advance(quiet);
+                assert_eq!(task.run(), "", "{keep_alive}, {event_after} s, {moves}");
+                timer.advance(20 * SECOND - quiet);
+                assert_eq!(task.run(), KEEP_ALIVE, "{keep_alive}, {event_after} s, {moves}");
+            }
+        }
+    }
+}
+
 #[test]
 fn each_frame_starts_the_silence_anew() {
     let (stream, mut body, timer) = quiet_body(EventStream::builder());

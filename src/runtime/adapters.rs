@@ -19,7 +19,7 @@ mod tokio {
     /// A tokio runtime, by its handle: what it is asked for happens in that runtime, from whichever thread.
     ///
     /// So a stream may be built, published to and read outside of the runtime. Its clock is tokio's own, which a test
-    /// may pause (`tokio::time::pause`). When the runtime is gone, tasks are dropped, and a body with keep-alives must
+    /// may pause (`tokio::time::pause`; threads outside of the runtime do not see that). When the runtime is gone, tasks are dropped, and a body with keep-alives must
     /// not be polled any more: tokio's sleeps panic then.
     ///
     /// ```
@@ -63,7 +63,6 @@ mod tokio {
     impl Timer for Tokio {
         /// Where the clock is paused, this is the paused time: a keep-alive compares it with its sleep.
         fn now(&self) -> Instant {
-            let _inside = self.handle.enter();
             tokio::time::Instant::now().into_std()
         }
 

@@ -30,7 +30,8 @@ pub struct Body(Kind);
 enum Kind {
     /// Taken once.
     Text(Bytes),
-    Live(Live),
+    /// In a box: servers keep a body in several places, and each has room for the largest.
+    Live(Box<Live>),
     /// Of the answer to HEAD: nothing comes, and nothing is said of how much a GET would get.
     Head,
     Ended,
@@ -38,10 +39,11 @@ enum Kind {
 
 #[derive(Debug)]
 struct Live {
-    /// `stream-open`, until it was handed out.
-    open: Option<Bytes>,
+    pace: Arc<Pace>,
     events: Cursor,
     keep_alive: Option<KeepAlive>,
+    /// `stream-open` was handed out.
+    opened: bool,
     /// Something was handed out since the keep-alive was told.
     wrote: bool,
 }
@@ -63,8 +65,8 @@ impl Body {
         if events.is_terminated() {
             return Self::empty();
         }
-        let open = Some(open_frame(events.open_id(), pace));
-        Self(Kind::Live(Live { open, events, keep_alive: KeepAlive::new(pace), wrote: false }))
+        let keep_alive = KeepAlive::new(pace);
+        Self(Kind::Live(Box::new(Live { pace: pace.clone(), events, keep_alive, opened: false, wrote: false })))
     }
 
     /// The body as a reader, for frameworks and sockets that read: tide, async-h1, or a copy to any `AsyncWrite`.
@@ -103,19 +105,20 @@ pub(crate) fn open_frame(position: Option<EventId>, pace: &Pace) -> Bytes {
 
 impl Live {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        let polled = match self.open.take() {
-            Some(open) => Poll::Ready(Some(open)),
-            None => Pin::new(&mut self.events).poll_next(cx),
+        let polled = if self.opened {
+            Pin::new(&mut self.events).poll_next(cx)
+        } else {
+            self.opened = true;
+            // Nothing was read yet: this is where the client begins.
+            Poll::Ready(Some(open_frame(self.events.open_id(), &self.pace)))
         };
         let Poll::Pending = polled else {
             self.wrote = true;
             return polled;
         };
         let Some(keep_alive) = &mut self.keep_alive else { return Poll::Pending };
-        if std::mem::take(&mut self.wrote) {
-            keep_alive.wrote();
-        }
-        keep_alive.poll(cx).map(|()| Some(Bytes::from_static(keep_alive::FRAME)))
+        let wrote = std::mem::take(&mut self.wrote);
+        keep_alive.poll(&self.pace, wrote, cx).map(|()| Some(Bytes::from_static(keep_alive::FRAME)))
     }
 }
 

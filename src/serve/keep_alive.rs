@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -45,9 +45,11 @@ impl Pace {
 /// The keep-alive of one body. Its deadline is lazy: a write stores the time, and the sleep is renewed only when it ends.
 #[derive(Debug)]
 pub(crate) struct KeepAlive {
-    pace: Arc<Pace>,
     period: Duration,
     quiet_since: Instant,
+    sleeps_until: Instant,
+    /// Whom the sleep wakes.
+    wakes: Option<Waker>,
     /// Never locked: it only makes the sleep, which is `Send`, also `Sync`.
     sleep: Mutex<Sleep>,
 }
@@ -62,35 +64,56 @@ impl std::fmt::Debug for Sleep {
 
 impl KeepAlive {
     /// `None` if keep-alives are off.
-    pub(crate) fn new(pace: &Arc<Pace>) -> Option<Self> {
+    pub(crate) fn new(pace: &Pace) -> Option<Self> {
         let period = pace.period()?;
-        let sleep = Mutex::new(Sleep(pace.timer.sleep(period)));
-        Some(Self { pace: pace.clone(), period, quiet_since: pace.now(), sleep })
+        let now = pace.now();
+        Some(Self {
+            period,
+            quiet_since: now,
+            sleeps_until: later(now, period),
+            wakes: None,
+            sleep: Mutex::new(Sleep(pace.timer.sleep(period))),
+        })
     }
 
-    /// A frame was written.
-    pub(crate) fn wrote(&mut self) {
-        self.quiet_since = self.pace.now();
-    }
-
-    /// `Ready` when a keep-alive is due.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let sleep = &mut self.sleep.get_mut().unwrap_or_else(PoisonError::into_inner).0;
-            std::task::ready!(sleep.as_mut().poll(cx));
-            let now = self.pace.now();
-            let quiet = now.saturating_duration_since(self.quiet_since);
-            match self.period.checked_sub(quiet).filter(|left| !left.is_zero()) {
-                Some(left) => *sleep = self.pace.timer.sleep(left),
-                None => {
-                    self.quiet_since = now;
-                    self.period = self.pace.period().unwrap_or(self.period);
-                    *sleep = self.pace.timer.sleep(self.period);
-                    return Poll::Ready(());
-                }
+    /// `Ready` when a keep-alive is due. `wrote` tells that something was written since the last time.
+    pub(crate) fn poll(&mut self, pace: &Pace, wrote: bool, cx: &mut Context<'_>) -> Poll<()> {
+        if wrote {
+            self.quiet_since = pace.now();
+            // As long as the sleep goes on and wakes this task, there is nothing to ask it. That it may have ended is
+            // taken to be so a little before its time.
+            let goes_on = later(self.quiet_since, self.period / 16) < self.sleeps_until;
+            if goes_on && self.wakes.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                return Poll::Pending;
             }
         }
+        let sleep = &mut self.sleep.get_mut().unwrap_or_else(PoisonError::into_inner).0;
+        while sleep.as_mut().poll(cx).is_ready() {
+            let now = pace.now();
+            let quiet = now.saturating_duration_since(self.quiet_since);
+            let left = self.period.checked_sub(quiet).filter(|left| !left.is_zero());
+            if left.is_none() {
+                self.quiet_since = now;
+                self.period = pace.period().unwrap_or(self.period);
+            }
+            let next = left.unwrap_or(self.period);
+            *sleep = pace.timer.sleep(next);
+            self.sleeps_until = later(now, next);
+            self.wakes = None;
+            if left.is_none() {
+                return Poll::Ready(());
+            }
+        }
+        if !self.wakes.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            self.wakes = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
+}
+
+/// A time that cannot be told is never reached: the sleep is asked each time then.
+fn later(now: Instant, by: Duration) -> Instant {
+    now.checked_add(by).unwrap_or(now)
 }
 
 impl Pace {
