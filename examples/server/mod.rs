@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
 use std::io::{self, Write};
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,22 +43,23 @@ pub(crate) fn listen() -> Result<TcpListener, Box<dyn Error>> {
 fn bind(address: &str) -> io::Result<TcpListener> {
     let mut result = Err(io::ErrorKind::AddrNotAvailable.into());
     for address in address.to_socket_addrs()? {
-        let bound = || {
-            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-            // A server that was ended may start again at once.
-            #[cfg(unix)]
-            socket.set_reuse_address(true)?;
-            socket.set_nonblocking(true)?;
-            socket.bind(&address.into())?;
-            socket.listen(BACKLOG)?;
-            Ok(socket.into())
-        };
-        result = bound();
+        result = bind_to(address);
         if result.is_ok() {
             break;
         }
     }
     result
+}
+
+fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // A server that was ended may start again at once.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 /// Nothing is sent over this channel: the first Ctrl-C (or SIGTERM) closes it. A second one ends the process at once.
