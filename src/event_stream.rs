@@ -122,15 +122,16 @@ impl EventStream {
     }
 
     pub(crate) fn publish_to(&self, channel: To<'_>, event: &Event) -> Publishing<EventId> {
+        let id = |accepted: Accepted| (self.inner.hub.id_of(event, accepted.first), accepted.give_way);
         #[cfg(feature = "grip")]
         if let Some(proxy) = self.proxy() {
             let (report, reports) = async_channel::unbounded();
             let mut tap = proxy.tap(channel.name(), Some(&report));
             let accepted = self.inner.hub.publish(channel, event, self.inner.pace.now(), &mut tap);
             drop(tap);
-            return Publishing::new(accepted).with_outcome(Outcome::new(reports, |id, _| id.clone()));
+            return Publishing::new(accepted.map(id)).with_outcome(Outcome::new(reports, |id, _| id.clone()));
         }
-        Publishing::new(self.publish_locally(channel, event))
+        Publishing::new(self.publish_locally(channel, event).map(id))
     }
 
     pub(crate) fn publish_all_to(
@@ -139,39 +140,38 @@ impl EventStream {
         events: impl IntoIterator<Item = Event>,
     ) -> Publishing<Vec<EventId>> {
         let now = self.inner.pace.now();
+        let all = |(accepted, ids): (Accepted, Vec<EventId>)| (ids, accepted.give_way);
         #[cfg(feature = "grip")]
         if let Some(proxy) = self.proxy() {
             let (report, reports) = async_channel::unbounded();
             let mut tap = proxy.tap(channel.name(), Some(&report));
             let accepted = self.inner.hub.publish_all(channel, events, now, &mut tap);
             drop(tap);
-            return Publishing::new(accepted).with_outcome(Outcome::new(reports, |_, id| EventId::given(id.into())));
+            let failed = |_: &Vec<EventId>, id: &str| EventId::given(id.into());
+            return Publishing::new(accepted.map(all)).with_outcome(Outcome::new(reports, failed));
         }
-        Publishing::new(self.inner.hub.publish_all(channel, events, now, &mut ()))
+        Publishing::new(self.inner.hub.publish_all(channel, events, now, &mut ()).map(all))
     }
 
     pub(crate) fn try_publish_to(&self, channel: To<'_>, event: &Event) -> Result<EventId, PublishError> {
         #[cfg(feature = "grip")]
         if let Some(proxy) = self.proxy() {
             let mut tap = proxy.tap(channel.name(), None);
-            return Ok(self.inner.hub.publish(channel, event, self.inner.pace.now(), &mut tap)?.ids);
+            let accepted = self.inner.hub.publish(channel, event, self.inner.pace.now(), &mut tap)?;
+            return Ok(self.inner.hub.id_of(event, accepted.first));
         }
-        Ok(self.publish_locally(channel, event)?.ids)
+        let accepted = self.publish_locally(channel, event)?;
+        Ok(self.inner.hub.id_of(event, accepted.first))
     }
 
     /// Publishes to the subscribers of this process alone.
-    pub(crate) fn publish_locally(&self, channel: To<'_>, event: &Event) -> Result<Accepted<EventId>, Refused> {
+    pub(crate) fn publish_locally(&self, channel: To<'_>, event: &Event) -> Result<Accepted, Refused> {
         self.inner.hub.publish(channel, event, self.inner.pace.now(), &mut ())
     }
 
     /// Publishes with the room that a sink has reserved.
     #[cfg(feature = "grip")]
-    pub(crate) fn publish_in(
-        &self,
-        channel: To<'_>,
-        event: &Event,
-        window: &mut Window,
-    ) -> Result<Accepted<EventId>, Refused> {
+    pub(crate) fn publish_in(&self, channel: To<'_>, event: &Event, window: &mut Window) -> Result<Accepted, Refused> {
         match self.proxy() {
             Some(proxy) => {
                 let mut tap = window.tap(proxy, channel.name());

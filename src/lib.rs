@@ -56,6 +56,44 @@
 //! There is no task, channel or buffer per subscriber, and no framework or runtime underneath: the hub is plain
 //! `futures`, and the only thing that sleeps is the keep-alive ([`runtime`]).
 //!
+//! # Runtimes
+//!
+//! Nothing is to be done for one: all of this works under any, and under a bare `block_on` as above. What there is for
+//! each lets a stream use the timers and the threads that the program has already.
+//!
+//! ```
+//! # use eventstream::EventStream;
+//! use eventstream::runtime::Tokio; // with the feature `tokio`
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), eventstream::BuildError> {
+//! let stream = EventStream::builder().runtime(Tokio::current()).build()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! ```
+//! # use eventstream::EventStream;
+//! use eventstream::runtime::Smol; // with the feature `smol`
+//!
+//! # fn main() -> Result<(), eventstream::BuildError> {
+//! let stream = EventStream::builder().runtime(Smol).build()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! ```
+//! # #[cfg(feature = "async-std")] {
+//! # use eventstream::EventStream;
+//! use eventstream::runtime::AsyncStd; // with the feature `async-std`
+//!
+//! let stream = EventStream::builder().runtime(AsyncStd).build()?;
+//! # }
+//! # Ok::<(), eventstream::BuildError>(())
+//! ```
+//!
+//! Any other is two traits: [`runtime::Executor`] and [`runtime::Timer`].
+//!
 //! # Behind a proxy
 //!
 //! Where one machine is not enough, clients belong behind a GRIP proxy: Pushpin, Fastly Fanout, Fanout Cloud. With
@@ -75,7 +113,8 @@
 //! - `tokio`, `smol`, `async-std`: `runtime::Tokio`, `Smol` and `AsyncStd`, for programs that want keep-alives and
 //!   publishing on the runtime that they have. None is needed to run under one. async-std is discontinued.
 //! - `tracing`: spans and events with the targets `eventstream::connect`, `hold`, `publish`, `grip`, `reset` and
-//!   `close`. Neither data nor keys are in them.
+//!   `close`. Names of channels, paths and clients' last ids are in them, data, queries and keys are not. A layer that
+//!   publishes what it hears must leave these targets out.
 //! - `test-util`: `test_util`, for testing code that streams for ever.
 //!
 //! # What it is not

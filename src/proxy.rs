@@ -43,6 +43,12 @@ pub(crate) enum Way {
 
 impl Proxy {
     pub(crate) fn new(publisher: Publisher, prefix: String, required: bool, policy: InvalidSignaturePolicy) -> Self {
+        if !publisher.config().verifies() {
+            trace::warn!(
+                target: "eventstream::connect",
+                "no endpoint has a key to verify Grip-Sig with: anyone can pretend to be the proxy"
+            );
+        }
         Self { publisher, prefix, required, policy, bad_signatures: AtomicU64::new(0) }
     }
 
@@ -50,16 +56,9 @@ impl Proxy {
     pub(crate) fn way(&self, headers: &HeaderMap) -> Result<Way, InvalidSignature> {
         match self.publisher.config().proxied(headers) {
             Ok(Proxied::No) => Ok(Way::Direct),
-            Ok(Proxied::Signed) => Ok(Way::Proxied),
-            Ok(Proxied::Unsigned) => {
-                trace::warn!(
-                    target: "eventstream::connect",
-                    "no endpoint has a key to verify Grip-Sig with: anyone can pretend to be the proxy"
-                );
-                Ok(Way::Proxied)
-            }
+            Ok(Proxied::Unsigned | Proxied::Signed) => Ok(Way::Proxied),
             Err(invalid) => {
-                trace::warn!(target: "eventstream::connect", "Grip-Sig does not verify");
+                trace::debug!(target: "eventstream::connect", "Grip-Sig does not verify");
                 self.bad_signatures.fetch_add(1, Ordering::Relaxed);
                 match self.policy {
                     InvalidSignaturePolicy::Refuse => Err(invalid),

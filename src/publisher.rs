@@ -11,7 +11,7 @@ use futures::sink::Sink;
 
 use crate::event::{Event, EventId, InvalidEvent};
 use crate::event_stream::EventStream;
-use crate::hub::{Accepted, Channel, FoundChannel, Refused, To};
+use crate::hub::{Channel, FoundChannel, Refused, To};
 #[cfg(feature = "grip")]
 use crate::proxy::{Outcome, Window};
 
@@ -33,9 +33,10 @@ pub struct Publishing<T> {
 }
 
 impl<T> Publishing<T> {
-    pub(crate) fn new(accepted: Result<Accepted<T>, Refused>) -> Self {
+    /// With the channel to give way to, if there is one.
+    pub(crate) fn new(accepted: Result<(T, Option<Arc<Channel>>), Refused>) -> Self {
         let (accepted, give_way) = match accepted {
-            Ok(Accepted { ids, give_way }) => (Ok(ids), give_way),
+            Ok((ids, give_way)) => (Ok(ids), give_way),
             Err(refused) => (Err(refused.into()), None),
         };
         Self {
@@ -86,7 +87,7 @@ impl<T: fmt::Debug> fmt::Debug for Publishing<T> {
 }
 
 /// Publishes on one channel. Made by [`EventStream::publisher`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ChannelPublisher {
     stream: EventStream,
     channel: Arc<str>,
@@ -129,6 +130,12 @@ impl ChannelPublisher {
             window: self.stream.proxy().map(|proxy| proxy.window()),
             publisher: self.clone(),
         }
+    }
+}
+
+impl fmt::Debug for ChannelPublisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ChannelPublisher").field(&self.channel).finish()
     }
 }
 

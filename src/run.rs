@@ -45,7 +45,10 @@ pub(crate) fn answer<Q, S, R>(
     routed: Result<R, Refusal>,
     channels: impl FnOnce(R) -> Result<Channels, Refusal>,
 ) -> Response<Body> {
-    let _span = trace::connect(req);
+    // Without its query: a token may stand there.
+    let _span = trace::entered!(
+        target: "eventstream::connect", "connect", method = %req.method(), path = req.uri().path()
+    );
     let (mut parts, _) = res.into_parts();
     clear_framing(&mut parts.headers);
     let (method, headers, uri) = (req.method(), req.headers(), req.uri());

@@ -3,8 +3,6 @@
 //! Targets are `eventstream::connect`, `hold`, `publish`, `grip`, `reset` and `close`. What subscribers do with it is a
 //! user's code: never call these under a lock. Data, keys and tokens are not told.
 
-use http::Request;
-
 #[cfg(all(feature = "grip", feature = "tracing"))]
 pub(crate) use tracing::warn;
 #[cfg(feature = "tracing")]
@@ -19,23 +17,21 @@ pub(crate) use nothing as warn;
 #[cfg(not(feature = "tracing"))]
 pub(crate) use {nothing as debug, nothing as trace};
 
-/// A span that is left when this is dropped.
+/// Enters a span that is left when what this gives is dropped.
+macro_rules! entered {
+    ($($span:tt)*) => {
+        $crate::trace::Entered {
+            #[cfg(feature = "tracing")]
+            _span: tracing::debug_span!($($span)*).entered(),
+        }
+    };
+}
+pub(crate) use entered;
+
 #[derive(Debug)]
 pub(crate) struct Entered {
     #[cfg(feature = "tracing")]
-    _span: tracing::span::EnteredSpan,
-}
-
-/// The span of one request, without its query: a token may stand there.
-#[cfg_attr(not(feature = "tracing"), expect(unused_variables, reason = "nothing is told"))]
-pub(crate) fn connect<Q>(req: &Request<Q>) -> Entered {
-    Entered {
-        #[cfg(feature = "tracing")]
-        _span: tracing::debug_span!(
-            target: "eventstream::connect", "connect", method = %req.method(), path = req.uri().path()
-        )
-        .entered(),
-    }
+    pub(crate) _span: tracing::span::EnteredSpan,
 }
 
 /// Runs a POST to an endpoint's control port in a span of its own.

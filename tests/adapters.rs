@@ -1,6 +1,7 @@
 //! The runtimes that can be plugged in: their own timers and tasks serve a stream.
 //!
 //! async-std's is tested where its feature is on: `cargo test --features async-std --test adapters`.
+#![cfg(feature = "grip")]
 
 use std::time::Duration;
 
@@ -93,4 +94,29 @@ fn a_tokio_runtime_that_is_gone_costs_the_proxies_and_nothing_else() {
         assert!(matches!(failed, Err(PublishError::Grip { .. })), "{failed:?}");
         assert_eq!(subscription.ready()[0].data, "1");
     }
+}
+
+/// tokio's sleeps are not polled where a task has used up its share of a turn: they only ask to be polled again.
+#[tokio::test(start_paused = true)]
+async fn a_keep_alive_comes_though_the_task_had_no_share_of_its_turn_left() {
+    let stream = EventStream::builder().runtime(Tokio::current()).build().unwrap();
+    let mut client = Client::from(stream.subscribe("a").into_body());
+    let reader = tokio::spawn(async move {
+        for _ in 0..128 {
+            tokio::task::consume_budget().await;
+        }
+        let mut names = Vec::new();
+        while names.last().is_none_or(|name| name != "keep-alive") {
+            names.push(client.next().await.unwrap().name);
+        }
+        names
+    });
+    let publishing = tokio::spawn(async move {
+        tokio::task::yield_now().await;
+        stream.publish("a", Event::new("e")).await.unwrap();
+        stream
+    });
+    let _stream = publishing.await.unwrap();
+    let names = tokio::time::timeout(Duration::from_secs(3600), reader).await.expect("a keep-alive comes").unwrap();
+    assert_eq!(names, ["stream-open", "e", "keep-alive"]);
 }

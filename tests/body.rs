@@ -5,13 +5,15 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{body_text, ready};
+use eventstream::runtime::Timer;
 use eventstream::test_util::ManualTimer;
 use eventstream::{Body, Builder, Event, EventStream, History, Limits};
 use futures::executor::block_on;
+use futures::future::BoxFuture;
 use futures::io::{AsyncBufReadExt, AsyncReadExt};
 use futures::stream::{FusedStream, StreamExt};
 use http::{Request, Response};
@@ -301,6 +303,41 @@ fn a_keep_alive_comes_whatever_is_written_when_its_time_is_near_and_whoever_poll
             }
         }
     }
+}
+
+/// Sleeps in two steps, and so must be polled in between.
+struct TwoSteps(ManualTimer);
+
+impl Timer for TwoSteps {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn sleep(&self, for_: Duration) -> BoxFuture<'static, ()> {
+        let (timer, first) = (self.0.clone(), self.0.sleep(for_ / 2));
+        Box::pin(async move {
+            first.await;
+            timer.sleep(for_ - for_ / 2).await;
+        })
+    }
+}
+
+#[test]
+fn a_sleep_is_polled_when_it_asks_for_it_though_an_event_comes_at_the_same_time() {
+    let timer = ManualTimer::new();
+    let stream = without_history().timer(TwoSteps(timer.clone())).build().unwrap();
+    let mut task = Task { body: body(&stream, "a"), woken: Arc::new(Count(AtomicUsize::new(0))) };
+    assert_eq!(task.poll(), OPEN);
+    timer.advance(10 * SECOND);
+    publish(&stream, "a", "1");
+    assert_eq!(task.run(), "data: 1\n\n");
+    for _ in 0..8 {
+        timer.advance(5 * SECOND);
+        if task.run() == KEEP_ALIVE {
+            return;
+        }
+    }
+    panic!("no keep-alive in 40 s of silence");
 }
 
 #[test]

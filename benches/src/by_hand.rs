@@ -6,7 +6,7 @@ use std::task::Context;
 use std::time::Instant;
 
 use eventstream::EventStream;
-use eventstream_benches::contenders::{AsyncBroadcast, ByPublisher, Contender, EncodedBroadcast, Log, ReceiveLoop};
+use eventstream_benches::contenders::{AsyncBroadcast, ByName, Contender, EncodedBroadcast, Log, ReceiveLoop};
 use eventstream_benches::load::{Crowd, Load};
 use eventstream_benches::message::{event, wire_len};
 use eventstream_benches::report::Report;
@@ -25,7 +25,7 @@ pub(crate) fn measure(report: &mut Report, effort: Effort) {
         effort.turns,
         &[
             publish_and_drain::<Log>(events),
-            publish_and_drain::<ByPublisher>(events),
+            publish_and_drain::<ByName>(events),
             publish_and_drain::<EncodedBroadcast>(events),
             publish_and_drain::<ReceiveLoop>(events),
             publish_and_drain::<AsyncBroadcast>(events),
@@ -40,7 +40,7 @@ pub(crate) fn measure(report: &mut Report, effort: Effort) {
         effort.turns,
         &[
             lag::<Log>(effort.deliveries),
-            lag::<ByPublisher>(effort.deliveries),
+            lag::<ByName>(effort.deliveries),
             lag::<EncodedBroadcast>(effort.deliveries),
             lag::<ReceiveLoop>(effort.deliveries),
         ],

@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use eventstream_benches::contenders::{
-    AsyncBroadcast, AxumSse, ByPublisher, Contender, EncodedBroadcast, ExecutorAndReArm, ExecutorOnly, Log,
-    ReceiveLoop, StructBroadcast,
+    AsyncBroadcast, AxumSse, ByName, Contender, EncodedBroadcast, ExecutorAndReArm, ExecutorOnly, Log, ReceiveLoop,
+    StructBroadcast,
 };
 use eventstream_benches::load::{Crowd, Load, Spread, WARM_UP};
 use eventstream_benches::report::Report;
@@ -31,7 +31,7 @@ pub(crate) fn measure(report: &mut Report, effort: Effort) {
     report.section("ns per delivery, tokio, 2 workers: two publishers on two threads");
     let passes: [Pass<'_>; 3] = [
         (Log::NAME, Box::new(|| two_publishers::<Log>(effort))),
-        (ByPublisher::NAME, Box::new(|| two_publishers::<ByPublisher>(effort))),
+        (ByName::NAME, Box::new(|| two_publishers::<ByName>(effort))),
         (EncodedBroadcast::NAME, Box::new(|| two_publishers::<EncodedBroadcast>(effort))),
     ];
     row(report, effort, "bursts of 32 from each, N=100", &passes);
@@ -46,7 +46,7 @@ fn one_channel(report: &mut Report, effort: Effort, burst: usize, subscribers: u
         pass::<EncodedBroadcast>(load, effort),
         pass::<ExecutorOnly>(load, effort),
         pass::<ExecutorAndReArm>(load, effort),
-        pass::<ByPublisher>(load, effort),
+        pass::<ByName>(load, effort),
     ];
     if subscribers < 10_000 {
         passes.extend([

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use eventstream::EventStream;
-use eventstream_benches::contenders::{ByPublisher, Contender, EncodedBroadcast, Log};
+use eventstream_benches::contenders::{ByName, Contender, EncodedBroadcast, Log};
 use eventstream_benches::load::{Crowd, Load};
 use eventstream_benches::message::event;
 use eventstream_benches::report::Report;
@@ -21,7 +21,7 @@ pub(crate) fn measure(report: &mut Report, effort: Effort) {
             effort.turns,
             &[
                 publish::<Log>(subscribers, events),
-                publish::<ByPublisher>(subscribers, events),
+                publish::<ByName>(subscribers, events),
                 publish::<EncodedBroadcast>(subscribers, events),
             ],
         );

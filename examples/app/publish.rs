@@ -72,6 +72,7 @@ impl From<PublishError> for Refusal {
             PublishError::Invalid(invalid) if invalid.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
             PublishError::Invalid(_) => StatusCode::BAD_REQUEST,
             // Subscribers of this process have it; the text names the id and the endpoints that failed.
+            #[cfg(feature = "grip")]
             PublishError::Grip { .. } => return Self(StatusCode::BAD_GATEWAY, format!("Published in part: {error}")),
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };

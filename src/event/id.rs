@@ -3,7 +3,7 @@
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::str::FromStr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use super::{forbidden, InvalidEvent, Mistake};
 
@@ -23,18 +23,20 @@ pub struct EventId(Repr);
 
 #[derive(Clone)]
 enum Repr {
-    /// Its text is made when somebody asks for it: most publishers do not.
-    Own {
-        epoch: u64,
-        seq: u64,
-        text: OnceLock<Box<str>>,
-    },
+    Own { text: [u8; OWN_ID_MAX], len: u8 },
     Given(Arc<str>),
 }
 
 impl EventId {
     pub(crate) fn own(epoch: Epoch, seq: u64) -> Self {
-        Self(Repr::Own { epoch: epoch.bits, seq, text: OnceLock::new() })
+        let mut text = [0; OWN_ID_MAX];
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(seq).as_bytes();
+        let len = EPOCH_LEN + 1 + digits.len();
+        text[..EPOCH_LEN].copy_from_slice(&epoch.0);
+        text[EPOCH_LEN] = b'-';
+        text[EPOCH_LEN + 1..len].copy_from_slice(digits);
+        Self(Repr::Own { text, len: len as u8 })
     }
 
     pub(crate) fn given(id: Arc<str>) -> Self {
@@ -45,7 +47,8 @@ impl EventId {
 impl AsRef<str> for EventId {
     fn as_ref(&self) -> &str {
         match &self.0 {
-            Repr::Own { text, .. } => text.get_or_init(|| self.to_string().into()),
+            // Ours is ASCII, so this never falls back.
+            Repr::Own { text, len } => std::str::from_utf8(&text[..usize::from(*len)]).unwrap_or_default(),
             Repr::Given(id) => id,
         }
     }
@@ -53,20 +56,7 @@ impl AsRef<str> for EventId {
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Repr::Own { epoch, seq, .. } => {
-                let mut text = [0; OWN_ID_MAX];
-                let mut digits = itoa::Buffer::new();
-                let digits = digits.format(*seq).as_bytes();
-                let len = EPOCH_LEN + 1 + digits.len();
-                text[..EPOCH_LEN].copy_from_slice(&base_36(*epoch));
-                text[EPOCH_LEN] = b'-';
-                text[EPOCH_LEN + 1..len].copy_from_slice(digits);
-                // Ours is ASCII, so this never falls back.
-                f.pad(std::str::from_utf8(&text[..len]).unwrap_or_default())
-            }
-            Repr::Given(id) => f.pad(id),
-        }
+        f.pad(self.as_ref())
     }
 }
 
@@ -78,12 +68,7 @@ impl fmt::Debug for EventId {
 
 impl PartialEq for EventId {
     fn eq(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
-            (Repr::Own { epoch, seq, .. }, Repr::Own { epoch: other_epoch, seq: other_seq, .. }) => {
-                (epoch, seq) == (other_epoch, other_seq)
-            }
-            _ => self.as_ref() == other.as_ref(),
-        }
+        self.as_ref() == other.as_ref()
     }
 }
 
@@ -144,10 +129,7 @@ fn is_own_form(id: &str) -> bool {
 
 /// Which life of an `EventStream` drew a seq: restarts and replicas never share one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Epoch {
-    bits: u64,
-    text: [u8; EPOCH_LEN],
-}
+pub(crate) struct Epoch([u8; EPOCH_LEN]);
 
 /// What a client's last event id says about where it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +146,7 @@ impl Epoch {
     /// Adds the line `id: <epoch>-<seq>`.
     pub(crate) fn write_line(self, seq: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(b"id: ");
-        out.extend_from_slice(&self.text);
+        out.extend_from_slice(&self.0);
         out.push(b'-');
         out.extend_from_slice(seq.as_bytes());
         out.push(b'\n');
@@ -177,8 +159,13 @@ impl Epoch {
 
     /// 64 bits from the system's randomness, by way of the seeds of the standard library's hash maps.
     pub(crate) fn random() -> Self {
-        let bits = RandomState::new().build_hasher().finish();
-        Self { bits, text: base_36(bits) }
+        let mut bits = RandomState::new().build_hasher().finish();
+        let mut text = [0; EPOCH_LEN];
+        for place in text.iter_mut().rev() {
+            *place = DIGITS[(bits % 36) as usize];
+            bits /= 36;
+        }
+        Self(text)
     }
 
     pub(crate) fn place(self, id: &str) -> Place<'_> {
@@ -188,19 +175,10 @@ impl Epoch {
         let (epoch, digits) = (&id.as_bytes()[..EPOCH_LEN], &id[EPOCH_LEN + 1..]);
         match digits.parse() {
             // One spelling only, so that an id compares by its bytes.
-            Ok(seq) if epoch == self.text && (digits == "0" || !digits.starts_with('0')) => Place::Seq(seq),
+            Ok(seq) if epoch == self.0 && (digits == "0" || !digits.starts_with('0')) => Place::Seq(seq),
             _ => Place::Foreign,
         }
     }
-}
-
-fn base_36(mut bits: u64) -> [u8; EPOCH_LEN] {
-    let mut text = [0; EPOCH_LEN];
-    for place in text.iter_mut().rev() {
-        *place = DIGITS[(bits % 36) as usize];
-        bits /= 36;
-    }
-    text
 }
 
 /// The longest id of ours: a u64 has at most 20 digits.

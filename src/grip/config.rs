@@ -60,7 +60,7 @@ impl Config {
         let (Some(signature), false) = (signatures.next(), self.endpoints.is_empty()) else {
             return Ok(Proxied::No);
         };
-        if !self.endpoints.iter().any(Endpoint::demands_signature) {
+        if !self.verifies() {
             return Ok(Proxied::Unsigned);
         }
         let token = Token::parse(signature.as_bytes()).filter(|_| signatures.next().is_none());
@@ -68,6 +68,11 @@ impl Config {
             true => Ok(Proxied::Signed),
             false => Err(InvalidSignature),
         }
+    }
+
+    /// Whether there is a key to verify a signature with.
+    pub(crate) fn verifies(&self) -> bool {
+        self.endpoints.iter().any(Endpoint::demands_signature)
     }
 
     /// From GRIP_URL, and GRIP_VERIFY_KEY for a proxy whose URL has no `verify-key`. No URL, or a blank one, is no proxy.

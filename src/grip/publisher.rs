@@ -359,10 +359,15 @@ impl Publisher {
             // Full: it has been told already.
             let _ = line.wake.try_send(());
         }
+        let told = rejected.first().map(|first| (Arc::clone(&first.verdict.queue), first.reason));
+        let items = rejected.len();
         for Rejected { verdict, reason, place } in rejected {
             // Whoever waits for room is woken by this.
             drop(place);
             verdict.fail(&reason.into());
+        }
+        if let Some((queue, reason)) = told {
+            queue.tell(items, reason);
         }
     }
 
@@ -449,13 +454,23 @@ impl Queue {
     /// Fails what waits and what is on its way.
     fn give_up(&self, reason: &Arc<str>) {
         let entries = std::mem::take(&mut self.lock().entries);
-        for verdict in self.set_in_flight(Vec::new()) {
+        let (in_flight, failed_before) = (self.set_in_flight(Vec::new()), self.failed.load(Ordering::Relaxed));
+        for verdict in in_flight {
             verdict.fail(reason);
         }
         for entry in entries {
             if let Entry::Item(item) = entry {
                 item.verdict.fail(reason);
             }
+        }
+        self.tell((self.failed.load(Ordering::Relaxed) - failed_before) as usize, reason);
+    }
+
+    /// Tells of items that failed. What hears of it is a user's code: call it with no lock held, when all is settled.
+    #[cfg_attr(not(feature = "tracing"), expect(unused_variables, clippy::unused_self, reason = "nothing is told"))]
+    fn tell(&self, items: usize, reason: &str) {
+        if items > 0 {
+            trace::warn!(target: "eventstream::grip", endpoint = &*self.name, items, "failed: {reason}");
         }
     }
 
@@ -470,17 +485,12 @@ impl Queue {
 }
 
 fn fail(items: Vec<Queued>, reason: &str) {
-    if items.is_empty() {
-        return;
-    }
-    trace::warn!(
-        target: "eventstream::grip",
-        endpoint = items.first().map(|item| &*item.verdict.queue.name), items = items.len(), "failed: {reason}"
-    );
-    let reason = reason.into();
+    let Some(queue) = items.first().map(|first| Arc::clone(&first.verdict.queue)) else { return };
+    let (count, shared) = (items.len(), reason.into());
     for item in items {
-        item.verdict.fail(&reason);
+        item.verdict.fail(&shared);
     }
+    queue.tell(count, reason);
 }
 
 /// Sends one endpoint's batches, one after the other.

@@ -73,14 +73,6 @@ pub(crate) enum Start<'a> {
     Unknown,
 }
 
-/// What became of a publication.
-#[derive(Debug)]
-pub(crate) struct Accepted<T> {
-    pub(crate) ids: T,
-    /// The channel whose readers the publisher should now give way to.
-    pub(crate) give_way: Option<Arc<Channel>>,
-}
-
 /// The channel to publish to: its name, and where it is kept once it was found.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct To<'a> {
@@ -115,29 +107,23 @@ impl<'a> To<'a> {
     }
 }
 
-/// A channel that a publisher has found before. One that went in the meantime is looked up by its name from then on: who
-/// lets a channel expire publishes too seldom to notice.
+/// A channel that a publisher has found before. If it went in the meantime (expired, closed, or without history its last
+/// reader left), this publisher looks its name up from then on, as those do that have none.
 pub(crate) type FoundChannel = std::sync::OnceLock<Arc<Channel>>;
 
-/// Where drafts were appended, and the channel to give way to.
-#[derive(Default)]
-struct Appended {
-    /// Seq of the first: the others follow it.
-    first: u64,
-    give_way: Option<Arc<Channel>>,
+/// What became of a publication.
+#[derive(Debug, Default)]
+pub(crate) struct Accepted {
+    /// Seq of the first event: those of a batch follow it.
+    pub(crate) first: u64,
+    /// The channel whose readers the publisher should now give way to.
+    pub(crate) give_way: Option<Arc<Channel>>,
 }
 
 /// A frame in the publisher's scratch buffer.
 struct Draft {
     at: Encoded,
     given: Option<Arc<str>>,
-}
-
-impl Draft {
-    /// The id that clients see.
-    fn id(self, own: EventId) -> EventId {
-        self.given.map_or(own, EventId::given)
-    }
 }
 
 /// Sees what is published, on its way into a channel.
@@ -186,30 +172,38 @@ impl Hub {
         event: &Event,
         now: Instant,
         tap: &mut impl Tap,
-    ) -> Result<Accepted<EventId>, Refused> {
+    ) -> Result<Accepted, Refused> {
         let mut scratch = Scratch::take();
-        let drafts = [self.encode(event, &mut scratch.0, tap)?];
-        let Appended { first, give_way } = self.append(to, &drafts, &scratch.0, now, tap)?;
-        let [draft] = drafts;
-        Ok(Accepted { ids: draft.id(EventId::own(self.epoch, first)), give_way })
+        let draft = self.encode(event, &mut scratch.0, tap)?;
+        self.append(to, &[draft], &scratch.0, now, tap)
     }
 
+    /// Also gives the ids.
     pub(crate) fn publish_all(
         &self,
         to: To<'_>,
         events: impl IntoIterator<Item = Event>,
         now: Instant,
         tap: &mut impl Tap,
-    ) -> Result<Accepted<Vec<EventId>>, Refused> {
+    ) -> Result<(Accepted, Vec<EventId>), Refused> {
         let mut scratch = Scratch::take();
         let mut drafts = Vec::new();
         for (index, event) in events.into_iter().enumerate() {
             drafts.push(self.encode(&event, &mut scratch.0, tap).map_err(|invalid| invalid.at(index))?);
             self.check_batch(drafts.len(), scratch.0.len())?;
         }
-        let Appended { first, give_way } = self.append(to, &drafts, &scratch.0, now, tap)?;
-        let ids = drafts.into_iter().zip(first..).map(|(draft, seq)| draft.id(EventId::own(self.epoch, seq)));
-        Ok(Accepted { ids: ids.collect(), give_way })
+        let accepted = self.append(to, &drafts, &scratch.0, now, tap)?;
+        let id = |(draft, seq): (Draft, u64)| draft.given.map_or_else(|| EventId::own(self.epoch, seq), EventId::given);
+        let ids = drafts.into_iter().zip(accepted.first..).map(id).collect();
+        Ok((accepted, ids))
+    }
+
+    /// The id of an event that was published as this seq.
+    pub(crate) fn id_of(&self, event: &Event, seq: u64) -> EventId {
+        match event.given_id() {
+            Some(id) => EventId::given(id.into()),
+            None => EventId::own(self.epoch, seq),
+        }
     }
 
     fn encode(&self, event: &Event, scratch: &mut Vec<u8>, tap: &mut impl Tap) -> Result<Draft, InvalidEvent> {
@@ -244,18 +238,18 @@ impl Hub {
         scratch: &[u8],
         now: Instant,
         tap: &mut impl Tap,
-    ) -> Result<Appended, Refused> {
+    ) -> Result<Accepted, Refused> {
         let now = self.nanos(now);
         self.sweep(now);
         if let Some(channel) = to.known().filter(|_| !drafts.is_empty()) {
-            if let Some(appended) = self.append_to(channel, drafts, scratch, now, tap) {
-                return Ok(appended);
+            if let Some(accepted) = self.append_to(channel, drafts, scratch, now, tap) {
+                return Ok(accepted);
             }
         }
         let name = to.name;
         self.check_name(name)?;
         if drafts.is_empty() {
-            return if self.map.read().closed { Err(Refused::Closed) } else { Ok(Appended::default()) };
+            return if self.map.read().closed { Err(Refused::Closed) } else { Ok(Accepted::default()) };
         }
         let count = drafts.len() as u64;
         loop {
@@ -264,11 +258,11 @@ impl Hub {
                 let first = self.pass_by(name, count, |seq| tap.numbered(&EventId::own(self.epoch, seq)))?;
                 let Some(first) = first else { continue };
                 trace::trace!(target: "eventstream::publish", channel = name, events = count, "nobody listens");
-                return Ok(Appended { first, give_way: None });
+                return Ok(Accepted { first, give_way: None });
             };
-            if let Some(appended) = self.append_to(&channel, drafts, scratch, now, tap) {
+            if let Some(accepted) = self.append_to(&channel, drafts, scratch, now, tap) {
                 to.remember(channel);
-                return Ok(appended);
+                return Ok(accepted);
             }
         }
     }
@@ -282,7 +276,7 @@ impl Hub {
         scratch: &[u8],
         now: u64,
         tap: &mut impl Tap,
-    ) -> Option<Appended> {
+    ) -> Option<Accepted> {
         let mut state = channel.lock();
         if state.gone {
             return None;
@@ -309,7 +303,7 @@ impl Hub {
         drop(state);
         channel.wake(woken);
         trace::trace!(target: "eventstream::publish", channel = &*channel.name, events = count, "published");
-        Some(Appended { first, give_way: yields.then(|| channel.clone()) })
+        Some(Accepted { first, give_way: yields.then(|| channel.clone()) })
     }
 
     fn check_name(&self, name: &str) -> Result<(), InvalidEvent> {

@@ -19,8 +19,8 @@ mod tokio {
     /// A tokio runtime, by its handle: what it is asked for happens in that runtime, from whichever thread.
     ///
     /// So a stream may be built, published to and read outside of the runtime. Its clock is tokio's own, which a test
-    /// may pause (`tokio::time::pause`; threads outside of the runtime do not see that). When the runtime is gone, tasks are dropped, and a body with keep-alives must
-    /// not be polled any more: tokio's sleeps panic then.
+    /// may pause (`tokio::time::pause`); threads outside of the runtime see the real time even then. When the runtime is
+    /// gone, tasks are dropped, and a body with keep-alives must not be polled any more: tokio's sleeps panic then.
     ///
     /// ```
     /// use eventstream::{runtime::Tokio, EventStream};
@@ -61,7 +61,7 @@ mod tokio {
     }
 
     impl Timer for Tokio {
-        /// Where the clock is paused, this is the paused time: a keep-alive compares it with its sleep.
+        /// Where the clock is paused, a task of the runtime sees the paused time: a keep-alive compares it with its sleep.
         fn now(&self) -> Instant {
             tokio::time::Instant::now().into_std()
         }

@@ -1,8 +1,8 @@
 //! A frame for streams that have nothing to say, so that proxies keep them and vanished clients are noticed.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
@@ -47,11 +47,11 @@ impl Pace {
 pub(crate) struct KeepAlive {
     period: Duration,
     quiet_since: Instant,
-    sleeps_until: Instant,
-    /// Whom the sleep wakes.
-    wakes: Option<Waker>,
     /// Never locked: it only makes the sleep, which is `Send`, also `Sync`.
     sleep: Mutex<Sleep>,
+    alarm: Arc<Alarm>,
+    /// Whom the alarm wakes.
+    wakes: Option<Waker>,
 }
 
 struct Sleep(BoxFuture<'static, ()>);
@@ -62,17 +62,45 @@ impl std::fmt::Debug for Sleep {
     }
 }
 
+/// What the sleep wakes. It tells a wake-up of the sleep's from one for an event, after which the sleep need not be
+/// polled: with many events that is most of what a keep-alive costs.
+#[derive(Debug, Default)]
+struct Alarm {
+    rung: AtomicBool,
+    task: Mutex<Option<Waker>>,
+}
+
+impl Alarm {
+    /// Wakes this task from now on. What it rang before is still to be asked for.
+    fn wakes(&self, task: Waker) {
+        let replaced = self.task.lock().unwrap_or_else(PoisonError::into_inner).replace(task);
+        // A user's code, as all wakers are, so not under the lock.
+        drop(replaced);
+    }
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        // In this order: whoever is not woken here sees that it rang.
+        self.rung.store(true, Ordering::Release);
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
+
 impl KeepAlive {
     /// `None` if keep-alives are off.
     pub(crate) fn new(pace: &Pace) -> Option<Self> {
         let period = pace.period()?;
-        let now = pace.now();
         Some(Self {
             period,
-            quiet_since: now,
-            sleeps_until: later(now, period),
-            wakes: None,
+            quiet_since: pace.now(),
             sleep: Mutex::new(Sleep(pace.timer.sleep(period))),
+            // Rung, for the sleep was never polled.
+            alarm: Arc::new(Alarm { rung: AtomicBool::new(true), task: Mutex::default() }),
+            wakes: None,
         })
     }
 
@@ -80,40 +108,35 @@ impl KeepAlive {
     pub(crate) fn poll(&mut self, pace: &Pace, wrote: bool, cx: &mut Context<'_>) -> Poll<()> {
         if wrote {
             self.quiet_since = pace.now();
-            // As long as the sleep goes on and wakes this task, there is nothing to ask it. That it may have ended is
-            // taken to be so a little before its time.
-            let goes_on = later(self.quiet_since, self.period / 16) < self.sleeps_until;
-            if goes_on && self.wakes.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                return Poll::Pending;
-            }
         }
+        if !self.wakes.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            self.wakes = Some(cx.waker().clone());
+            self.alarm.wakes(cx.waker().clone());
+        }
+        if !self.alarm.rung.load(Ordering::Acquire) {
+            return Poll::Pending;
+        }
+        // It woke the task, and lets go of it with that.
+        self.alarm.rung.store(false, Ordering::Relaxed);
+        self.alarm.wakes(cx.waker().clone());
+        let waker = Waker::from(self.alarm.clone());
         let sleep = &mut self.sleep.get_mut().unwrap_or_else(PoisonError::into_inner).0;
-        while sleep.as_mut().poll(cx).is_ready() {
+        while sleep.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
             let now = pace.now();
             let quiet = now.saturating_duration_since(self.quiet_since);
-            let left = self.period.checked_sub(quiet).filter(|left| !left.is_zero());
-            if left.is_none() {
-                self.quiet_since = now;
-                self.period = pace.period().unwrap_or(self.period);
+            match self.period.checked_sub(quiet).filter(|left| !left.is_zero()) {
+                Some(left) => *sleep = pace.timer.sleep(left),
+                None => {
+                    self.quiet_since = now;
+                    self.period = pace.period().unwrap_or(self.period);
+                    *sleep = pace.timer.sleep(self.period);
+                    self.alarm.rung.store(true, Ordering::Relaxed);
+                    return Poll::Ready(());
+                }
             }
-            let next = left.unwrap_or(self.period);
-            *sleep = pace.timer.sleep(next);
-            self.sleeps_until = later(now, next);
-            self.wakes = None;
-            if left.is_none() {
-                return Poll::Ready(());
-            }
-        }
-        if !self.wakes.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            self.wakes = Some(cx.waker().clone());
         }
         Poll::Pending
     }
-}
-
-/// A time that cannot be told is never reached: the sleep is asked each time then.
-fn later(now: Instant, by: Duration) -> Instant {
-    now.checked_add(by).unwrap_or(now)
 }
 
 impl Pace {

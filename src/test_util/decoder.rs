@@ -88,7 +88,8 @@ impl Decoder {
             },
             "id" if !value.contains('\0') => self.id = Some(value.to_owned()),
             "retry" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
-                self.retry = value.parse().ok().map(Duration::from_millis);
+                // One that is too long to read is no reason to forget the one before.
+                self.retry = value.parse().ok().map(Duration::from_millis).or(self.retry);
             }
             // A comment, or a field of the future.
             _ => {}

@@ -42,11 +42,17 @@ impl ManualTimer {
         Self(Arc::new(Mutex::new(Clock { now: Instant::now(), sleeps: BTreeMap::new(), count: 0 })))
     }
 
-    /// Moves the clock on, and wakes the sleeps that are due, in their order.
+    /// Moves the clock on in one jump, and wakes the sleeps that are due, in their order.
+    ///
+    /// What sleeps anew when it is woken sleeps from the new time on: three keep-alives take three jumps.
+    ///
+    /// # Panics
+    ///
+    /// If the clock cannot show that time: after hundreds of millions of years.
     pub fn advance(&self, by: Duration) {
         let due = {
             let mut clock = self.lock();
-            clock.now += by;
+            clock.now = clock.now.checked_add(by).expect("a time that the clock can show");
             let now = clock.now;
             let later = clock.sleeps.split_off(&(now, u64::MAX));
             std::mem::replace(&mut clock.sleeps, later)
@@ -54,7 +60,7 @@ impl ManualTimer {
         due.into_values().flatten().for_each(Waker::wake);
     }
 
-    /// How many sleeps there are that are not yet due: each is a timer that a real clock would hold.
+    /// How many sleeps there are that have not ended: each is a timer that a real clock would hold.
     pub fn sleeping(&self) -> usize {
         self.lock().sleeps.len()
     }
@@ -96,16 +102,17 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
         let replaced = {
             let mut clock = self.timer.lock();
             let now = clock.now;
             // Those that were due are no longer there.
-            let Some(waker) = clock.sleeps.get_mut(&self.key).filter(|_| self.key.0 > now) else {
+            let Some(known) = clock.sleeps.get_mut(&self.key).filter(|_| self.key.0 > now) else {
                 return Poll::Ready(());
             };
-            waker.replace(cx.waker().clone())
+            known.replace(waker)
         };
-        // A user's code, so not under the lock.
+        // Cloned and dropped with no lock held: wakers are a user's code.
         drop(replaced);
         Poll::Pending
     }

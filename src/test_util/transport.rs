@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::future::{ready, BoxFuture, FutureExt};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Uri};
 use serde_json::Value;
 
 use crate::grip::{Transport, TransportError};
@@ -40,8 +40,8 @@ struct Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordedItem {
-    /// The host of the control port it was sent to.
-    pub host: String,
+    /// Where it was sent to.
+    pub uri: Uri,
     /// The channel with its prefix, encoded as the proxy knows it.
     pub channel: String,
     /// Its id: the same in every try.
@@ -79,7 +79,7 @@ impl RecordingTransport {
 fn items(request: &Request<Bytes>) -> Vec<RecordedItem> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let item = |item: &Value| RecordedItem {
-        host: request.uri().host().unwrap_or_default().to_owned(),
+        uri: request.uri().clone(),
         channel: text(&item["channel"]).unwrap_or_default(),
         id: text(&item["id"]),
         content: text(&item["formats"]["http-stream"]["content"]),

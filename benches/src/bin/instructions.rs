@@ -9,8 +9,8 @@ use std::env;
 use std::process::{Command, ExitCode};
 
 use eventstream_benches::contenders::{
-    AsyncBroadcast, AxumSse, ByPublisher, Contender, EncodedBroadcast, ExecutorAndReArm, ExecutorOnly, Log,
-    ReceiveLoop, StructBroadcast, LEGEND,
+    AsyncBroadcast, AxumSse, ByName, Contender, EncodedBroadcast, ExecutorAndReArm, ExecutorOnly, Log, ReceiveLoop,
+    StructBroadcast, LEGEND,
 };
 use eventstream_benches::load::{Crowd, Load, Spread, WARM_UP};
 use eventstream_benches::report::Report;
@@ -37,7 +37,7 @@ const fn runner<C: Contender>() -> Runner {
 
 const ONE_CHANNEL: &[Runner] = &[
     runner::<Log>(),
-    runner::<ByPublisher>(),
+    runner::<ByName>(),
     runner::<EncodedBroadcast>(),
     runner::<ReceiveLoop>(),
     runner::<AsyncBroadcast>(),

@@ -11,19 +11,23 @@ use crate::meter::Count;
 
 #[derive(Debug)]
 pub struct Log {
-    pub stream: EventStream,
-    pub names: Vec<String>,
+    stream: EventStream,
+    names: Vec<String>,
+    /// Handles to the channels, as the peers' senders are.
+    publishers: Vec<ChannelPublisher>,
 }
 
 impl Contender for Log {
     const NAME: &'static str = "LOG";
 
     fn new(channels: usize) -> Self {
-        Self { stream: EventStream::new(), names: (0..channels).map(|n| format!("channel {n}")).collect() }
+        let stream = EventStream::new();
+        let names: Vec<_> = (0..channels).map(|n| format!("channel {n}")).collect();
+        Self { publishers: names.iter().map(|name| stream.publisher(name)).collect(), names, stream }
     }
 
     fn publish(&self, channel: usize) {
-        self.stream.try_publish(&self.names[channel], event()).expect("valid");
+        self.publishers[channel].try_publish(event()).expect("valid");
     }
 
     fn subscribe(&self, channels: &[usize], mut count: Count) -> impl Future<Output = ()> + Send + 'static + use<> {
@@ -41,34 +45,29 @@ impl Contender for Log {
     }
 }
 
-/// The same by `publisher().publish()`, whose future is polled once.
+/// The same by `publish` with the channel's name, whose future is polled once.
 #[derive(Debug)]
-pub struct ByPublisher {
-    log: Log,
-    publishers: Vec<ChannelPublisher>,
-}
+pub struct ByName(Log);
 
-impl Contender for ByPublisher {
-    const NAME: &'static str = "by pub.";
+impl Contender for ByName {
+    const NAME: &'static str = "by name";
 
     fn new(channels: usize) -> Self {
-        let log = Log::new(channels);
-        let publishers = log.names.iter().map(|name| log.stream.publisher(name)).collect();
-        Self { log, publishers }
+        Self(Log::new(channels))
     }
 
     fn publish(&self, channel: usize) {
         // Not ready where it gives way to readers: the event is delivered all the same.
-        if let Some(outcome) = self.publishers[channel].publish(event()).now_or_never() {
+        if let Some(outcome) = self.0.stream.publish(&self.0.names[channel], event()).now_or_never() {
             outcome.expect("valid");
         }
     }
 
     fn subscribe(&self, channels: &[usize], count: Count) -> impl Future<Output = ()> + Send + 'static + use<> {
-        self.log.subscribe(channels, count)
+        self.0.subscribe(channels, count)
     }
 
     fn check(&self) {
-        self.log.check();
+        self.0.check();
     }
 }

@@ -11,7 +11,7 @@ use std::future::Future;
 pub use async_broadcast::AsyncBroadcast;
 pub use axum_sse::AxumSse;
 pub use executor::{ExecutorAndReArm, ExecutorOnly};
-pub use log::{ByPublisher, Log};
+pub use log::{ByName, Log};
 pub use tokio_broadcast::{EncodedBroadcast, ReceiveLoop, StructBroadcast};
 
 use crate::meter::Count;
@@ -20,7 +20,7 @@ use crate::meter::Count;
 pub const CAPACITY: usize = 1024;
 
 pub const LEGEND: &str = "\
-LOG    eventstream: try_publish, subscribe       by pub. eventstream: publisher().publish, polled once
+LOG    eventstream: publisher().try_publish            by name  eventstream: publish by name, polled once
 D1     tokio broadcast of encoded Bytes, as a stream   D1r  the same by `recv` in a loop
 D0     tokio broadcast of a struct, each subscriber encodes   D0x  axum's Sse over that
 D2     async-broadcast of encoded Bytes                EXEC the executor alone: wake and count
