@@ -1,6 +1,6 @@
 //! From a request to an answer: the steps in their order. The first that objects decides.
 
-use std::future::{ready, Future, Ready};
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -19,21 +19,27 @@ use crate::serve::{open_frame, KEEP_ALIVE};
 use crate::trace;
 
 /// What [`EventStream::run`] returns: the answer to a request, as a future that borrows nothing.
+///
+/// It is ready at once.
 #[derive(Debug)]
 #[must_use = "an answer must be awaited and sent"]
-pub struct Run(Ready<Response<Body>>);
+pub struct Run(Option<Box<Response<Body>>>);
 
 impl Run {
+    /// In a box until it is awaited: a server keeps room for a handler's future as long as the connection lasts.
     pub(crate) fn new(response: Response<Body>) -> Self {
-        Self(ready(response))
+        Self(Some(Box::new(response)))
     }
 }
 
 impl Future for Run {
     type Output = Response<Body>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response<Body>> {
-        Pin::new(&mut self.0).poll(cx)
+    /// # Panics
+    ///
+    /// When polled again after it was ready.
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Response<Body>> {
+        Poll::Ready(*self.0.take().expect("`Run` polled after it was ready"))
     }
 }
 

@@ -277,7 +277,6 @@ impl Task {
     }
 }
 
-/// A frame that was written spares a look at the sleep, but not where the sleep has ended or wakes somebody else.
 #[test]
 fn a_keep_alive_comes_whatever_is_written_when_its_time_is_near_and_whoever_polls() {
     for event_after in [1, 9, 17, 18, 19, 20, 21] {

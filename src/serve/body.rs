@@ -30,8 +30,7 @@ pub struct Body(Kind);
 enum Kind {
     /// Taken once.
     Text(Bytes),
-    /// In a box: servers keep a body in several places, and each has room for the largest.
-    Live(Box<Live>),
+    Live(Live),
     /// Of the answer to HEAD: nothing comes, and nothing is said of how much a GET would get.
     Head,
     Ended,
@@ -66,7 +65,7 @@ impl Body {
             return Self::empty();
         }
         let keep_alive = KeepAlive::new(pace);
-        Self(Kind::Live(Box::new(Live { pace: pace.clone(), events, keep_alive, opened: false, wrote: false })))
+        Self(Kind::Live(Live { pace: pace.clone(), events, keep_alive, opened: false, wrote: false }))
     }
 
     /// The body as a reader, for frameworks and sockets that read: tide, async-h1, or a copy to any `AsyncWrite`.
