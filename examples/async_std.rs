@@ -36,8 +36,10 @@ async fn serve() -> Result<(), Box<dyn Error>> {
                 Ok((socket, _)) => {
                     let _ = socket.set_nodelay(true);
                     // Any socket of the `futures` traits will do, these too.
-                    let connection =
-                        http1::Builder::new().serve_connection(FuturesIo::new(socket), server::service(&app));
+                    // The adaptor does not say that it can: without it hyper copies each event, and keeps the room.
+                    let connection = http1::Builder::new()
+                        .writev(true)
+                        .serve_connection(FuturesIo::new(socket), server::service(&app));
                     task::spawn(connections.watch(connection));
                 }
                 Err(error) => server::not_accepted(error).await,

@@ -9,6 +9,7 @@ mod server;
 use std::error::Error;
 use std::io;
 use std::net::Shutdown;
+use std::sync::Arc;
 use std::time::Duration;
 
 use app::{text, Answer, App};
@@ -58,7 +59,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn connection(app: &App, mut socket: TcpStream, interrupted: Receiver<()>) -> io::Result<()> {
+async fn connection(app: &Arc<App>, mut socket: TcpStream, interrupted: Receiver<()>) -> io::Result<()> {
     let _ = socket.set_nodelay(true);
     let head = future::or(read_head(&mut socket), async {
         server::closed(interrupted).await;

@@ -3,10 +3,12 @@
 pub(crate) mod config;
 mod publish;
 
+use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use eventstream::{Body, Channels, EventStream, Handler};
+use futures::FutureExt;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{Either, Full};
@@ -32,7 +34,31 @@ impl App {
         })
     }
 
-    pub(crate) async fn respond<B>(&self, req: Request<B>) -> Answer
+    /// What is a stream is there at once, and what takes longer is in a box: a server keeps room for this future as long
+    /// as the connection lasts.
+    pub(crate) fn respond<B>(
+        self: &Arc<Self>,
+        req: Request<B>,
+    ) -> impl Future<Output = Answer> + Send + 'static + use<B>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        match self.handler(req.uri().path()).filter(|_| reads(req.method())) {
+            Some(handler) => handler.call(req).map(|answer| answer.map(Either::Left)).left_future(),
+            None => self.clone().short(req).boxed().right_future(),
+        }
+    }
+
+    /// Which of the streams has this path.
+    fn handler(&self, path: &str) -> Option<&Handler> {
+        match path {
+            "/events" => Some(&self.many_channels),
+            _ => path.starts_with("/events/").then_some(&self.one_channel),
+        }
+    }
+
+    async fn short<B>(self: Arc<Self>, req: Request<B>) -> Answer
     where
         B: http_body::Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -47,22 +73,18 @@ impl App {
             let channel = channel.to_owned();
             return publish::publish(&self.stream, &channel, req).await;
         }
-        let streams = if path == "/events" {
-            Some(&self.many_channels)
-        } else {
-            path.starts_with("/events/").then_some(&self.one_channel)
-        };
-        let known = streams.is_some() || matches!(path, "/" | "/stats");
-        if known && !matches!(*req.method(), Method::GET | Method::HEAD) {
-            return wrong_method("GET, HEAD");
-        }
-        match streams {
-            Some(handler) => handler.call(req).await.map(Either::Left),
-            None if path == "/" => short(StatusCode::OK, "text/html; charset=utf-8", PAGE),
-            None if path == "/stats" => json(StatusCode::OK, &self.stream.stats()),
-            None => text(StatusCode::NOT_FOUND, "Not Found."),
+        let known = matches!(path, "/" | "/stats") || self.handler(path).is_some();
+        match path {
+            _ if known && !reads(req.method()) => wrong_method("GET, HEAD"),
+            "/" => short(StatusCode::OK, "text/html; charset=utf-8", PAGE),
+            "/stats" => json(StatusCode::OK, &self.stream.stats()),
+            _ => text(StatusCode::NOT_FOUND, "Not Found."),
         }
     }
+}
+
+fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
 /// The channels that a query names; none if one of them is not UTF-8.

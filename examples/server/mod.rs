@@ -15,7 +15,7 @@ use std::{env, process};
 
 use async_channel::{bounded, Receiver};
 use eventstream::EventStream;
-use futures::future::{join, select};
+use futures::future::{join, select, FutureExt};
 use futures_timer::Delay;
 use hyper::body::Incoming;
 use hyper::service::{service_fn, Service};
@@ -90,10 +90,7 @@ pub(crate) fn service(
     app: &Arc<App>,
 ) -> impl Service<Request<Incoming>, Response = Answer, Error = Infallible, Future: Send + 'static> + Send + 'static {
     let app = app.clone();
-    service_fn(move |req| {
-        let app = app.clone();
-        async move { Ok(app.respond(req).await) }
-    })
+    service_fn(move |req| app.respond(req).map(Ok))
 }
 
 /// Ends all streams, so that `connections` can end too. It waits for them, though not for ever, and for what is still to

@@ -34,8 +34,10 @@ async fn serve(executor: &Executor<'static>, app: Arc<App>) -> Result<(), Box<dy
                 Ok((socket, _)) => {
                     // It only delays: an event goes out in one write.
                     let _ = socket.set_nodelay(true);
-                    let connection =
-                        http1::Builder::new().serve_connection(FuturesIo::new(socket), super::service(&app));
+                    // The adaptor does not say that it can: without it hyper copies each event, and keeps the room.
+                    let connection = http1::Builder::new()
+                        .writev(true)
+                        .serve_connection(FuturesIo::new(socket), super::service(&app));
                     executor.spawn(connections.watch(connection)).detach();
                 }
                 Err(error) => super::not_accepted(error).await,

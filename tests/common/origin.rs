@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use eventstream::EventStream;
+use futures::FutureExt;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use smol::net::TcpListener;
@@ -35,7 +36,7 @@ pub(crate) fn serve(listener: TcpListener, stream: EventStream) {
             socket.set_nodelay(true).unwrap();
             let app = app.clone();
             smol::spawn(async move {
-                let service = service_fn(|req| async { Ok::<_, std::convert::Infallible>(app.respond(req).await) });
+                let service = service_fn(|req| app.respond(req).map(Ok::<_, std::convert::Infallible>));
                 // A client that goes away is no failure.
                 let _ = http1::Builder::new().serve_connection(FuturesIo::new(socket), service).await;
             })
