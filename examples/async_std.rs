@@ -15,6 +15,7 @@ use eventstream::runtime::AsyncStd;
 use futures::future::select;
 use hyper::server::conn::http1;
 use hyper_util::server::graceful::GracefulShutdown;
+use server::joined::Joined;
 use smol_hyper::rt::FuturesIo;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -36,10 +37,8 @@ async fn serve() -> Result<(), Box<dyn Error>> {
                 Ok((socket, _)) => {
                     let _ = socket.set_nodelay(true);
                     // Any socket of the `futures` traits will do, these too.
-                    // The adaptor does not say that it can: without it hyper copies each event, and keeps the room.
-                    let connection = http1::Builder::new()
-                        .writev(true)
-                        .serve_connection(FuturesIo::new(socket), server::service(&app));
+                    let socket = Joined(FuturesIo::new(socket));
+                    let connection = http1::Builder::new().serve_connection(socket, server::service(&app));
                     task::spawn(connections.watch(connection));
                 }
                 Err(error) => server::not_accepted(error).await,

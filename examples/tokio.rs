@@ -11,6 +11,7 @@ use eventstream::runtime::Tokio;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
+use server::joined::Joined;
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -26,7 +27,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 Ok((socket, _)) => {
                     let _ = socket.set_nodelay(true);
                     let http = auto::Builder::new(TokioExecutor::new());
-                    let connection = http.serve_connection(TokioIo::new(socket), server::service(&app)).into_owned();
+                    let socket = Joined(TokioIo::new(socket));
+                    let connection = http.serve_connection(socket, server::service(&app)).into_owned();
                     tokio::spawn(connections.watch(connection));
                 }
                 Err(error) => server::not_accepted(error).await,

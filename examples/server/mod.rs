@@ -1,6 +1,7 @@
 //! What the servers share: where to listen, when to end, and an end that leaves no stream half written.
 #![allow(dead_code, reason = "each server takes a part")]
 
+pub(crate) mod joined;
 pub(crate) mod smol;
 
 use std::convert::Infallible;

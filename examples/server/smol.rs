@@ -11,6 +11,7 @@ use smol::net::TcpListener;
 use smol::{block_on, future, Executor};
 use smol_hyper::rt::FuturesIo;
 
+use super::joined::Joined;
 use crate::app::App;
 
 /// Serves the app on all cores, beside a task of the program's, until Ctrl-C.
@@ -34,10 +35,8 @@ async fn serve(executor: &Executor<'static>, app: Arc<App>) -> Result<(), Box<dy
                 Ok((socket, _)) => {
                     // It only delays: an event goes out in one write.
                     let _ = socket.set_nodelay(true);
-                    // The adaptor does not say that it can: without it hyper copies each event, and keeps the room.
-                    let connection = http1::Builder::new()
-                        .writev(true)
-                        .serve_connection(FuturesIo::new(socket), super::service(&app));
+                    let socket = Joined(FuturesIo::new(socket));
+                    let connection = http1::Builder::new().serve_connection(socket, super::service(&app));
                     executor.spawn(connections.watch(connection)).detach();
                 }
                 Err(error) => super::not_accepted(error).await,

@@ -6,6 +6,8 @@ mod actix;
 mod async_std;
 mod axum;
 mod broadcast;
+#[path = "../../../../../examples/server/joined.rs"]
+mod joined;
 mod limit;
 mod ours;
 mod smol;

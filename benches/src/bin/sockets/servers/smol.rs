@@ -13,6 +13,7 @@ use hyper::service::service_fn;
 use smol::{Async, Executor};
 use smol_hyper::rt::FuturesIo;
 
+use super::joined::Joined;
 use super::ours::Ours;
 use super::{Respond, WORKERS};
 
@@ -35,7 +36,6 @@ pub(super) fn ours(listener: TcpListener) -> io::Result<()> {
 
 pub(super) async fn connection(socket: impl AsyncRead + AsyncWrite + Unpin, respond: impl Respond) {
     let service = service_fn(move |request| respond.respond(request).map(Ok::<_, Infallible>));
-    // The adaptor writes vectors but does not say so; hyper would copy every event, and keep the room for it.
     // It fails where the client resets, as all of them do at the end.
-    let _ = http1::Builder::new().writev(true).serve_connection(FuturesIo::new(socket), service).await;
+    let _ = http1::Builder::new().serve_connection(Joined(FuturesIo::new(socket)), service).await;
 }

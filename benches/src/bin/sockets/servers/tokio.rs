@@ -11,6 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::runtime::{Builder, Runtime};
 
+use super::joined::Joined;
 use super::ours::Ours;
 use super::{Respond, Silent, WORKERS};
 
@@ -44,7 +45,7 @@ async fn serve(listener: TcpListener, respond: impl Respond + Sync) -> io::Resul
         tokio::spawn(async move {
             let service = service_fn(move |request| respond.respond(request).map(Ok::<_, Infallible>));
             // It fails where the client resets, as all of them do at the end.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
+            let _ = http1::Builder::new().serve_connection(Joined(TokioIo::new(socket)), service).await;
         });
     }
 }
