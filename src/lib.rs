@@ -37,7 +37,8 @@
 //!   [`publisher`](EventStream::publisher) and [`sink`](EventStream::sink) publish.
 //!
 //! The [wiring guide](guide::wiring) has the lines for hyper, axum, tower, warp, actix-web, tide and bare sockets, and
-//! those for CORS.
+//! those for CORS. [Scale](guide::scale) has the arithmetic: how many clients a process holds, and when to put a proxy in
+//! front.
 //!
 //! # How it works
 //!

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! benches/peers/setup.sh                                  # once: the peers that are not Rust
-//! cargo run --release --manifest-path benches/Cargo.toml --bin sockets [-- OPTIONS]
-//! cargo run --release --manifest-path benches/Cargo.toml --bin sockets -- draw
+//! cargo run --release --manifest-path benches/Cargo.toml --features sockets --bin sockets [-- OPTIONS]
+//! cargo run --release --manifest-path benches/Cargo.toml --features sockets --bin sockets -- draw
 //! ```
 //!
 //! Servers and the load generator are processes of their own. The generator opens N connections, has the server publish
@@ -12,7 +12,7 @@
 //! the run reads what the server used meanwhile: CPU, all threads and children included, and memory. A figure is a median
 //! over the turns, a ratio the median of the ratios of each turn: **only ratios inside one run mean anything**.
 //!
-//! A full run takes about half an hour, prints a table and the targets, and writes `results/sockets.json` and pictures
+//! A full run takes a quarter of an hour, prints a table and the targets, and writes `results/sockets.json` and pictures
 //! beside it. With `--quick` (three minutes), `--only NAME,...`, or `--crowds N,...` less is measured, and written to the
 //! target directory instead; `--turns N` changes how often. `draw` draws the pictures of the kept results anew. A peer that
 //! is missing is skipped by name. Ends with failure where an event of ours was lost.
