@@ -7,6 +7,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use common::{ready, text};
+use eventstream::test_util::{Client, ManualTimer};
 use eventstream::{
     BuildError, Builder, Event, EventId, EventStream, History, InvalidEvent, Limits, PublishError, SubscribeError,
 };
@@ -562,4 +563,35 @@ fn a_subscription_that_cannot_be_had_costs_no_idle_channel_its_events() {
     assert_eq!(stream.try_subscribe(["x", "y", "z"], None).unwrap_err(), SubscribeError::Full);
     let kept = text(&mut stream.subscribe_after(["a", "b"], origin.as_ref()));
     assert!(kept.contains("data: a\n") && kept.contains("data: b\n") && !kept.contains("stream-reset"), "{kept}");
+}
+
+#[test]
+fn a_publisher_of_one_channel_follows_its_name_when_the_channel_goes() {
+    for history in [History::default(), History::none()] {
+        let timer = ManualTimer::new();
+        let stream = EventStream::builder().history(history).timer(timer.clone()).build().unwrap();
+        let publisher = stream.publisher("a");
+        let mut first = Client::from(stream.subscribe("a"));
+        publisher.try_publish(Event::new("1")).unwrap();
+        assert_eq!(first.ready()[0].name, "1");
+
+        stream.close_channel("a");
+        assert!(first.ready().is_empty() && first.is_ended());
+        let mut second = Client::from(stream.subscribe("a"));
+        publisher.try_publish(Event::new("2")).unwrap();
+        assert_eq!(second.ready()[0].name, "2");
+
+        // Gone with its last reader, or when its last event is too old.
+        drop(second);
+        timer.advance(Duration::from_secs(301));
+        assert_eq!(stream.stats().channels, 0);
+        let mut third = Client::from(stream.subscribe(["a", "b"]));
+        block_on(publisher.publish_all([Event::new("3"), Event::new("4")])).unwrap();
+        assert_eq!(third.ready().iter().map(|event| &*event.name).collect::<Vec<_>>(), ["3", "4"]);
+
+        block_on(stream.close());
+        assert_eq!(publisher.try_publish(Event::new("5")), Err(PublishError::Closed));
+        assert_eq!(block_on(publisher.publish_all([])), Err(PublishError::Closed));
+        assert_eq!(format!("{publisher:?}"), r#"ChannelPublisher("a")"#, "and nothing of what the channel keeps");
+    }
 }
