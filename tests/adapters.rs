@@ -3,6 +3,7 @@
 //! async-std's is tested where its feature is on: `cargo test --features async-std --test adapters`.
 #![cfg(feature = "grip")]
 
+use std::pin::pin;
 use std::time::Duration;
 
 #[cfg(feature = "async-std")]
@@ -11,7 +12,11 @@ use eventstream::runtime::{Executor, Smol, Timer, Tokio};
 use eventstream::test_util::{Client, RecordingTransport};
 use eventstream::{Event, EventStream, PublishError};
 use futures::executor::block_on;
-use futures::future::BoxFuture;
+use futures::future::{select, BoxFuture, Either};
+use futures_timer::Delay;
+
+/// Far more than anything takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A keep-alive sleeps, and publishing through a proxy runs a task: both by the runtime that was plugged in.
 fn a_runtime_serves_a_stream<R>(runtime: R, block_on: impl Fn(BoxFuture<'_, ()>))
@@ -27,13 +32,17 @@ where
         .build()
         .unwrap();
     let mut client = Client::from(stream.subscribe("a").into_body());
-    block_on(Box::pin(async {
+    let served = async {
         stream.publish("a", Event::new("first").data("1")).await.unwrap();
         for name in ["stream-open", "first", "keep-alive", "keep-alive"] {
             assert_eq!(client.next().await.unwrap().name, name);
         }
         stream.close().await;
         while client.next().await.is_some() {}
+    };
+    block_on(Box::pin(async {
+        let in_time = matches!(select(pin!(served), Delay::new(PATIENCE)).await, Either::Left(_));
+        assert!(in_time, "it is done within {PATIENCE:?}");
     }));
     assert_eq!(transport.items().len(), 1);
     assert_eq!(stream.stats().subscriptions, 0);
