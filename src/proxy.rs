@@ -138,9 +138,9 @@ impl Tap for ProxyTap<'_> {
         Ok(())
     }
 
-    fn numbered(&mut self, id: &EventId) {
+    fn numbered(&mut self, id: impl FnOnce() -> EventId) {
         if let Some(frame) = self.frames.get(self.next) {
-            self.rejected.extend(self.publisher.queue(frame, id.as_ref(), self.report, &mut self.places));
+            self.rejected.extend(self.publisher.queue(frame, id().as_ref(), self.report, &mut self.places));
             self.next += 1;
         }
     }

@@ -74,7 +74,9 @@ pub(crate) fn answer<Q, S, R>(
             (StatusCode::OK, body)
         }
         Err(refusal) => {
-            trace::debug!(target: "eventstream::connect", status = refusal.status.as_u16(), "refused: {}", refusal.text.trim_end());
+            trace::debug!(
+                target: "eventstream::connect", status = refusal.status.as_u16(), "refused: {}", refusal.text.trim_end()
+            );
             let (status, body) = refusal.into_parts(&mut parts.headers);
             (status, if *method == Method::HEAD { Body::empty() } else { body })
         }

@@ -490,6 +490,22 @@ fn a_dropped_body_frees_its_subscription_however_far_it_was_read() {
 }
 
 #[test]
+fn a_dropped_body_frees_its_timer() {
+    let timer = ManualTimer::new();
+    let stream = EventStream::builder().timer(timer.clone()).build().unwrap();
+    let mut bodies: Vec<_> = (0..3).map(|_| body(&stream, "a")).collect();
+    bodies.iter_mut().take(2).for_each(|body| drop(body_text(body)));
+    // One that was never polled has a timer too, and one that has rung has a new one.
+    timer.advance(20 * SECOND);
+    assert_eq!(body_text(&mut bodies[0]), KEEP_ALIVE);
+    timer.advance(Duration::ZERO);
+    drop(bodies.split_off(1));
+    assert_eq!(timer.sleeping(), 1);
+    drop(bodies);
+    assert_eq!(timer.sleeping(), 0);
+}
+
+#[test]
 fn a_body_dropped_asleep_is_not_woken() {
     for channels in [&["a"][..], &["a", "b"]] {
         let stream = EventStream::new();

@@ -133,8 +133,8 @@ pub(crate) trait Tap {
     fn encoded(&mut self, before_id: &[u8], after_id: &[u8], own_id: bool) -> Result<(), InvalidEvent>;
 
     /// The next of the frames has got its number. A lock is held: events of one channel are numbered in the order of
-    /// these calls. It must not wake anybody.
-    fn numbered(&mut self, id: &EventId);
+    /// these calls. It must not wake anybody. Its id is made where it is wanted.
+    fn numbered(&mut self, id: impl FnOnce() -> EventId);
 }
 
 impl Tap for () {
@@ -142,7 +142,7 @@ impl Tap for () {
         Ok(())
     }
 
-    fn numbered(&mut self, _: &EventId) {}
+    fn numbered(&mut self, _: impl FnOnce() -> EventId) {}
 }
 
 impl Hub {
@@ -193,17 +193,17 @@ impl Hub {
             self.check_batch(drafts.len(), scratch.0.len())?;
         }
         let accepted = self.append(to, &drafts, &scratch.0, now, tap)?;
-        let id = |(draft, seq): (Draft, u64)| draft.given.map_or_else(|| EventId::own(self.epoch, seq), EventId::given);
-        let ids = drafts.into_iter().zip(accepted.first..).map(id).collect();
+        let ids = drafts.into_iter().zip(accepted.first..).map(|(draft, seq)| self.id(draft.given, seq)).collect();
         Ok((accepted, ids))
     }
 
     /// The id of an event that was published as this seq.
     pub(crate) fn id_of(&self, event: &Event, seq: u64) -> EventId {
-        match event.given_id() {
-            Some(id) => EventId::given(id.into()),
-            None => EventId::own(self.epoch, seq),
-        }
+        self.id(event.given_id().map(Arc::from), seq)
+    }
+
+    fn id(&self, given: Option<Arc<str>>, seq: u64) -> EventId {
+        given.map_or_else(|| EventId::own(self.epoch, seq), EventId::given)
     }
 
     fn encode(&self, event: &Event, scratch: &mut Vec<u8>, tap: &mut impl Tap) -> Result<Draft, InvalidEvent> {
@@ -255,7 +255,7 @@ impl Hub {
         loop {
             let Some(channel) = self.channel_to_publish(name)? else {
                 // Nobody listens and nothing can be kept: the floor tells who comes later.
-                let first = self.pass_by(name, count, |seq| tap.numbered(&EventId::own(self.epoch, seq)))?;
+                let first = self.pass_by(name, count, |seq| tap.numbered(|| EventId::own(self.epoch, seq)))?;
                 let Some(first) = first else { continue };
                 trace::trace!(target: "eventstream::publish", channel = name, events = count, "nobody listens");
                 return Ok(Accepted { first, give_way: None });
@@ -294,7 +294,7 @@ impl Hub {
                 given_id: draft.given.as_ref().filter(|_| self.history.replay),
             };
             bytes += state.log.append(seq, frame, now, &self.history);
-            tap.numbered(&EventId::own(self.epoch, seq));
+            tap.numbered(|| EventId::own(self.epoch, seq));
         }
         let yields = state.should_yield(drafts.len(), bytes, &self.history);
         if state.subscribers == 0 {

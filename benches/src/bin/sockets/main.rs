@@ -17,6 +17,7 @@
 //! target directory instead; `--turns N` changes how often. `draw` draws the pictures of the kept results anew. A peer that
 //! is missing is skipped by name. Ends with failure where an event of ours was lost.
 
+mod accounts;
 mod chart;
 mod contender;
 mod figures;
@@ -116,7 +117,7 @@ impl Options {
         results.save(&to.join("sockets.json"))?;
         chart::draw(&results, &to)?;
         eprintln!("written to {}", to.display());
-        match accounts.missing + accounts.duplicates + accounts.out_of_order + accounts.foreign {
+        match accounts.wrong() {
             0 => Ok(()),
             wrong => Err(io::Error::other(format!("{wrong} events of ours went wrong"))),
         }

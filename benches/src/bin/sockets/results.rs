@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::accounts::Accounts;
 use crate::contender::{Kind, CONTENDERS};
 use crate::figures::{Figures, Row, Spread};
 use crate::machine::Machine;
-use crate::run::Accounts;
 
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Results {
@@ -38,14 +38,9 @@ impl Results {
     /// What became of our own events.
     pub(crate) fn our_accounts(&self) -> Accounts {
         let ours = CONTENDERS.iter().filter(|contender| contender.kind == Kind::Ours);
-        ours.filter_map(|contender| self.accounts.get(contender.name)).fold(Accounts::default(), |sum, one| Accounts {
-            deliveries: sum.deliveries + one.deliveries,
-            missing: sum.missing + one.missing,
-            duplicates: sum.duplicates + one.duplicates,
-            out_of_order: sum.out_of_order + one.out_of_order,
-            foreign: sum.foreign + one.foreign,
-            ended: sum.ended + one.ended,
-        })
+        let mut sum = Accounts::default();
+        ours.filter_map(|contender| self.accounts.get(contender.name)).for_each(|one| sum += *one);
+        sum
     }
 
     pub(crate) fn print(&self) {

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 
 use eventstream_benches::report::Report;
 use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
-use serde::{Deserialize, Serialize};
 
+use crate::accounts::Accounts;
 use crate::contender::{own, Contender, Kind, Server};
 use crate::figures::{Figures, Row};
 use crate::load::{Answer, Command, Outcome};
@@ -29,18 +29,6 @@ const SPARE: u64 = 200;
 const BURST: u64 = 100;
 /// Phases of one publish after the other to a single subscriber.
 const PUBLISHES: u64 = 50;
-
-/// What came of all that was published.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-pub(crate) struct Accounts {
-    pub(crate) deliveries: u64,
-    pub(crate) missing: u64,
-    pub(crate) duplicates: u64,
-    pub(crate) out_of_order: u64,
-    pub(crate) foreign: u64,
-    /// Connections that ended by themselves.
-    pub(crate) ended: u64,
-}
 
 /// What a run brings.
 #[derive(Debug, Default)]
@@ -141,7 +129,7 @@ impl Pass<'_> {
             let outcome = stage.publish(2, BURST, LARGE, false)?.0;
             self.account(&outcome);
             let after = stage.server.process.pss();
-            if outcome.missing == 0 {
+            if outcome.accounts.missing == 0 {
                 self.add(Row::AfterBursts, (after - idle) / self.crowd as f64);
             }
         }
@@ -185,8 +173,8 @@ impl Pass<'_> {
         let rounds = if row == Row::Single { (rounds * 2).max(5) } else { rounds };
         let (outcome, total, user) = stage.publish(rounds, events, SMALL, as_batch)?;
         self.account(&outcome);
-        if outcome.missing == 0 {
-            let deliveries = outcome.deliveries as f64 * 1e3;
+        if outcome.accounts.missing == 0 {
+            let deliveries = outcome.accounts.deliveries as f64 * 1e3;
             self.add(row, total / deliveries);
             if row == Row::Single {
                 self.add(Row::SingleUser, user / deliveries);
@@ -200,13 +188,7 @@ impl Pass<'_> {
     }
 
     fn account(&mut self, outcome: &Outcome) {
-        let accounts = self.findings.accounts.entry(self.contender.name.to_owned()).or_default();
-        accounts.deliveries += outcome.deliveries;
-        accounts.missing += outcome.missing;
-        accounts.duplicates += outcome.duplicates;
-        accounts.out_of_order += outcome.out_of_order;
-        accounts.foreign += outcome.foreign;
-        accounts.ended += outcome.ended;
+        *self.findings.accounts.entry(self.contender.name.to_owned()).or_default() += outcome.accounts;
     }
 }
 
@@ -235,7 +217,7 @@ impl Stage {
 
     fn warm_up(&mut self) -> io::Result<()> {
         let outcome = self.published(&Command::WarmUp)?;
-        match outcome.missing {
+        match outcome.accounts.missing {
             0 => Ok(()),
             missing => Err(io::Error::other(format!("{missing} events never arrived while warming up"))),
         }

@@ -2,8 +2,8 @@
 
 use eventstream_benches::report::Report;
 
+use crate::accounts::Accounts;
 use crate::figures::{Figures, Row};
-use crate::run::Accounts;
 
 /// Those whose figures were not measured are left out.
 pub(crate) fn targets(figures: &Figures, accounts: &Accounts, report: &mut Report) {
@@ -50,10 +50,5 @@ pub(crate) fn targets(figures: &Figures, accounts: &Accounts, report: &mut Repor
             report.target(format!("a publish among {channels} channels / without"), ratio, 1.25);
         }
     }
-    let Accounts { missing, duplicates, out_of_order, foreign, .. } = *accounts;
-    report.target(
-        "missing, duplicate, out of order, foreign",
-        (missing + duplicates + out_of_order + foreign) as f64,
-        0.0,
-    );
+    report.target("missing, duplicate, out of order, foreign", accounts.wrong() as f64, 0.0);
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use self::connection::{Connection, Tally};
 use self::decoder::{Decoder, Part};
+use crate::accounts::Accounts;
 use crate::order::{data, SMALL};
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -52,12 +53,7 @@ pub(crate) enum Answer {
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Outcome {
-    pub(crate) deliveries: u64,
-    pub(crate) missing: u64,
-    pub(crate) duplicates: u64,
-    pub(crate) out_of_order: u64,
-    pub(crate) foreign: u64,
-    pub(crate) ended: u64,
+    pub(crate) accounts: Accounts,
     /// From the stamp of an event to its arrival, microseconds.
     pub(crate) latency_median: f64,
     pub(crate) latency_99: f64,
@@ -150,7 +146,7 @@ impl Load {
         const ENOUGH: u64 = 20_000;
         for _ in 0..5 {
             let patience = Duration::from_secs(2);
-            if self.publish(1, 1, SMALL, false, patience)?.missing == 0 {
+            if self.publish(1, 1, SMALL, false, patience)?.accounts.missing == 0 {
                 break;
             }
         }
@@ -185,12 +181,14 @@ impl Load {
         }
         publishing.sort_by(f64::total_cmp);
         Ok(Outcome {
-            deliveries: rounds * each_round - missing,
-            missing,
-            duplicates: self.tally.duplicates,
-            out_of_order: self.tally.out_of_order,
-            foreign: self.tally.foreign,
-            ended: self.tally.ended,
+            accounts: Accounts {
+                deliveries: rounds * each_round - missing,
+                missing,
+                duplicates: self.tally.duplicates,
+                out_of_order: self.tally.out_of_order,
+                foreign: self.tally.foreign,
+                ended: self.tally.ended,
+            },
             latency_median: self.tally.latencies.quantile(0.5),
             latency_99: self.tally.latencies.quantile(0.99),
             publish: publishing.get(publishing.len() / 2).copied(),
