@@ -10,10 +10,11 @@ from pathlib import Path
 MAY_USE = {
     "event": set(),
     "grip": {"runtime", "trace"},
-    "hub": {"event", "trace"},
+    "hub": {"event", "sync", "trace"},
     "runtime": set(),
-    "serve": {"event", "hub", "runtime"},
+    "serve": {"event", "hub", "runtime", "sync"},
     "test_util": {"grip", "runtime", "serve", "subscription"},
+    "sync": set(),
     "trace": set(),
 }
 # The hub has no clock, starts no task and knows no HTTP.

@@ -139,6 +139,7 @@ mod run;
 pub mod runtime;
 mod serve;
 mod subscription;
+mod sync;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 mod trace;

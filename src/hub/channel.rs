@@ -2,9 +2,9 @@
 
 use super::limits::History;
 use super::log::Log;
-use super::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
 use super::wait_list::{WaitList, Woken, FIRST_GENERATION};
 use super::Hub;
+use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
 
 #[derive(Debug)]
 pub(crate) struct Channel {

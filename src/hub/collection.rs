@@ -4,8 +4,8 @@
 use std::cmp::Reverse;
 
 use super::channel::{Channel, State};
-use super::sync::{Arc, MutexGuard, Ordering};
 use super::{Hub, Map};
+use crate::sync::{Arc, MutexGuard, Ordering};
 
 /// A channel without subscribers whose events will all be too old at `due`.
 #[derive(Debug)]

@@ -11,10 +11,10 @@ use futures::stream::{FusedStream, Stream};
 use super::channel::{Channel, Closed, Unread};
 use super::log::Collected;
 use super::ready::{Parked, Ready, ReadyLeg};
-use super::sync::{Arc, Ordering};
 use super::wait_list::{Ticket, WakerId};
 use super::Hub;
 use crate::event::EventId;
+use crate::sync::{Arc, Ordering};
 use crate::trace;
 
 /// Where one subscription is, and how it goes on. Its items are whole frames.
@@ -22,8 +22,6 @@ pub(crate) struct Cursor {
     hub: Arc<Hub>,
     /// Everything at or below this seq was handed out, or told of.
     at: u64,
-    /// Started at an id that names no place, and the client was not yet told.
-    unknown: bool,
     legs: Legs,
 }
 
@@ -38,15 +36,21 @@ struct Leg {
     channel: Arc<Channel>,
     ticket: Ticket,
     told: Told,
+    untold: Untold,
 }
 
-/// What a client knows of the gaps of one leg.
+/// The floor up to which a client was told of gaps.
 #[derive(Default)]
-struct Told {
-    /// The floor up to which a gap was announced.
-    floor: u64,
-    /// The first gap was there from the start: the position is older than what is kept.
-    evicted: bool,
+struct Told(u64);
+
+/// What the client is still to be told of where it started.
+#[derive(Clone, Copy, PartialEq)]
+enum Untold {
+    Nothing,
+    /// The position is older than what is kept.
+    Evicted,
+    /// The id names no place: so it is with all legs.
+    Unknown,
 }
 
 struct Many {
@@ -73,8 +77,12 @@ impl Cursor {
         let mut legs: Vec<_> = channels
             .into_iter()
             .map(|channel| {
-                let evicted = channel.lock().log.floor() > at;
-                Leg { channel, ticket: Ticket::default(), told: Told { floor: 0, evicted } }
+                let untold = match position {
+                    None => Untold::Unknown,
+                    Some(_) if channel.lock().log.floor() > at => Untold::Evicted,
+                    Some(_) => Untold::Nothing,
+                };
+                Leg { channel, ticket: Ticket::default(), told: Told::default(), untold }
             })
             .collect();
         let legs = match legs.pop() {
@@ -90,12 +98,12 @@ impl Cursor {
                 }))
             }
         };
-        Self { hub, at, unknown: position.is_none(), legs }
+        Self { hub, at, legs }
     }
 
     pub(super) fn ended(hub: Arc<Hub>) -> Self {
         let at = hub.clock();
-        Self { hub, at, unknown: false, legs: Legs::Ended }
+        Self { hub, at, legs: Legs::Ended }
     }
 
     pub(crate) fn last_event_id(&self) -> EventId {
@@ -104,7 +112,7 @@ impl Cursor {
 
     /// The id for the first frame of a body: never past an event or a reset that is not yet handed out.
     pub(crate) fn open_id(&self) -> Option<EventId> {
-        (self.hub.history.replay && !self.unknown).then(|| self.last_event_id())
+        (self.hub.history.replay && !self.legs.are_unknown()).then(|| self.last_event_id())
     }
 
     fn poll_one(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
@@ -157,6 +165,16 @@ impl Cursor {
             self.at = answer.last;
         }
         item.into()
+    }
+
+    /// The reset for a position that is not known.
+    #[cold]
+    fn unknown(&mut self) -> Bytes {
+        let names: Vec<_> = self.legs.iter().map(|leg| leg.channel.name.clone()).collect();
+        let mut frame = Vec::new();
+        self.hub.write_reset(&mut frame, self.at, &names, "unknown");
+        self.legs.iter_mut().for_each(|leg| leg.untold = Untold::Nothing);
+        frame.into()
     }
 
     fn poll_many(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
@@ -214,9 +232,9 @@ impl Cursor {
 impl Told {
     /// Whether events are missing that were not told of yet; takes note of it.
     fn gap(&mut self, cursor: u64, floor: u64) -> bool {
-        let missing = cursor.max(self.floor) < floor;
+        let missing = cursor.max(self.0) < floor;
         if missing {
-            self.floor = floor;
+            self.0 = floor;
         }
         missing
     }
@@ -224,8 +242,8 @@ impl Told {
 
 impl Gaps {
     fn add(&mut self, leg: &mut Leg) {
-        let evicted = std::mem::take(&mut leg.told.evicted);
-        let names = if evicted { &mut self.evicted } else { &mut self.lagged };
+        let untold = std::mem::replace(&mut leg.untold, Untold::Nothing);
+        let names = if untold == Untold::Evicted { &mut self.evicted } else { &mut self.lagged };
         names.push(leg.channel.name.clone());
     }
 }
@@ -369,11 +387,8 @@ impl Stream for Cursor {
     /// - `Ready(None)`: the end; polling again gives the same.
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let this = &mut *self;
-        if std::mem::take(&mut this.unknown) {
-            let names: Vec<_> = this.legs.iter().map(|leg| leg.channel.name.clone()).collect();
-            let mut frame = Vec::new();
-            this.hub.write_reset(&mut frame, this.at, &names, "unknown");
-            return Poll::Ready(Some(frame.into()));
+        if this.legs.are_unknown() {
+            return Poll::Ready(Some(this.unknown()));
         }
         let polled = match this.legs {
             Legs::One(..) => this.poll_one(cx),
@@ -407,11 +422,24 @@ impl fmt::Debug for Cursor {
 }
 
 impl Legs {
+    /// Whether the client is still to be told so.
+    fn are_unknown(&self) -> bool {
+        self.iter().next().is_some_and(|leg| leg.untold == Untold::Unknown)
+    }
+
     fn iter(&self) -> std::slice::Iter<'_, Leg> {
         match self {
             Self::One(leg, _) => std::slice::from_ref(leg).iter(),
             Self::Many(many) => many.legs.iter(),
             Self::Ended => [].iter(),
+        }
+    }
+
+    fn iter_mut(&mut self) -> std::slice::IterMut<'_, Leg> {
+        match self {
+            Self::One(leg, _) => std::slice::from_mut(leg).iter_mut(),
+            Self::Many(many) => many.legs.iter_mut(),
+            Self::Ended => [].iter_mut(),
         }
     }
 }

@@ -17,7 +17,6 @@ mod floors;
 mod limits;
 mod log;
 mod ready;
-mod sync;
 mod wait_list;
 
 use std::cell::Cell;
@@ -25,6 +24,7 @@ use std::collections::{BinaryHeap, HashMap};
 use std::time::Instant;
 
 use crate::event::{Encoded, Epoch, Event, EventId, InvalidEvent, Mistake, Place, OWN_ID_MAX};
+use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering, RwLock};
 use crate::trace;
 
 pub(crate) use channel::Channel;
@@ -36,7 +36,7 @@ pub use error::SubscribeError;
 use floors::Floors;
 pub use limits::{History, Limits};
 use log::{Found, Frame};
-use sync::{Arc, AtomicU64, AtomicUsize, Ordering, RwLock};
+pub(crate) use wait_list::{Ticket, WaitList, WakerId, FIRST_GENERATION};
 
 #[derive(Debug)]
 pub(crate) struct Hub {
@@ -48,7 +48,7 @@ pub(crate) struct Hub {
     /// Seq of the newest event of all. What is kept in a channel is numbered under that channel's lock.
     clock: AtomicU64,
     map: RwLock<Map>,
-    idle: sync::Mutex<BinaryHeap<Idle>>,
+    idle: Mutex<BinaryHeap<Idle>>,
     /// When the first of the idle channels may be due, for a look without the lock.
     next_due: AtomicU64,
     subscriptions: AtomicUsize,
@@ -154,7 +154,7 @@ impl Hub {
             born: now,
             clock: AtomicU64::new(0),
             map: RwLock::default(),
-            idle: sync::Mutex::default(),
+            idle: Mutex::default(),
             next_due: AtomicU64::new(u64::MAX),
             subscriptions: AtomicUsize::new(0),
             delivered: AtomicU64::new(0),

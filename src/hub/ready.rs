@@ -6,7 +6,7 @@
 
 use std::task::Waker;
 
-use super::sync::{Arc, Mutex};
+use crate::sync::{Arc, Mutex};
 
 #[derive(Debug, Default)]
 pub(super) struct Ready(Mutex<State>);

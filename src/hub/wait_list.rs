@@ -4,34 +4,35 @@ use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::task::Waker;
 
 use super::ready::ReadyLeg;
-use super::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
-/// A place in a list, good for one generation of it. The default is nowhere.
+/// A place in a list, good for one generation of it. The default is nowhere. Packed, for each subscriber has one or two.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Ticket {
+#[repr(Rust, packed(4))]
+pub(crate) struct Ticket {
     generation: u64,
     slot: u32,
 }
 
 /// A waker that is on the list, by its addresses. They cannot be another's: the list holds it as long as this counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct WakerId(usize, usize);
+pub(crate) struct WakerId(usize, usize);
 
 impl WakerId {
-    pub(super) fn of(waker: &Waker) -> Self {
+    pub(crate) fn of(waker: &Waker) -> Self {
         Self(waker.data() as usize, std::ptr::from_ref(waker.vtable()) as usize)
     }
 }
 
 impl Ticket {
     /// Whether it is still good, by a look at the list's generation without the lock.
-    pub(super) fn is_good(self, generation: u64) -> bool {
+    pub(crate) fn is_good(self, generation: u64) -> bool {
         self.generation == generation
     }
 }
 
 #[derive(Debug)]
-pub(super) struct WaitList {
+pub(crate) struct WaitList {
     /// Counts the times it was taken, from 1: the only judge of whether a ticket is still good. The log's version is
     /// not: it also moves while nobody waits.
     generation: u64,
@@ -42,7 +43,7 @@ pub(super) struct WaitList {
 }
 
 /// No ticket is good before it was given out.
-pub(super) const FIRST_GENERATION: u64 = 1;
+pub(crate) const FIRST_GENERATION: u64 = 1;
 
 impl Default for WaitList {
     fn default() -> Self {
@@ -51,14 +52,14 @@ impl Default for WaitList {
 }
 
 impl WaitList {
-    pub(super) fn is_armed(&self, ticket: Ticket) -> bool {
+    pub(crate) fn is_armed(&self, ticket: Ticket) -> bool {
         ticket.generation == self.generation
     }
 
     /// Puts the waker of a one-channel reader on the list. What comes back must be dropped outside the lock.
     #[must_use]
     #[inline]
-    pub(super) fn arm_task(&mut self, ticket: &mut Ticket, waker: Waker) -> Option<Waker> {
+    pub(crate) fn arm_task(&mut self, ticket: &mut Ticket, waker: Waker) -> Option<Waker> {
         if self.is_armed(*ticket) {
             let slot = self.tasks.get_mut(ticket.slot)?;
             return match slot {
@@ -80,7 +81,7 @@ impl WaitList {
 
     /// Takes a task off the list. What comes back must be dropped outside the lock.
     #[must_use]
-    pub(super) fn disarm_task(&mut self, ticket: Ticket) -> Option<Waker> {
+    pub(crate) fn disarm_task(&mut self, ticket: Ticket) -> Option<Waker> {
         self.is_armed(ticket).then(|| self.tasks.remove(ticket.slot)).flatten()
     }
 
@@ -97,7 +98,7 @@ impl WaitList {
     /// lock, and so **before** the publisher draws its seq: a reader whose cut covers that seq finds the mark.
     ///
     /// `None` if nobody waits. `generation` gets the new one before anything else is done.
-    pub(super) fn take(&mut self, generation: &AtomicU64) -> Option<Woken> {
+    pub(crate) fn take(&mut self, generation: &AtomicU64) -> Option<Woken> {
         let legs = self.legs.as_mut().filter(|legs| !legs.is_empty());
         if self.tasks.is_empty() && legs.is_none() {
             return None;
@@ -115,14 +116,14 @@ impl WaitList {
     }
 
     /// Gives a drained buffer back for the next list.
-    pub(super) fn recycle(&mut self, spare: Vec<Option<Waker>>) {
+    pub(crate) fn recycle(&mut self, spare: Vec<Option<Waker>>) {
         self.spare = spare;
     }
 }
 
 /// Wakers on their way out of the lock.
 #[derive(Debug, Default)]
-pub(super) struct Woken {
+pub(crate) struct Woken {
     first: Option<Waker>,
     rest: Vec<Option<Waker>>,
     of_legs: Vec<Waker>,
@@ -132,7 +133,7 @@ impl Woken {
     /// Wakes all, whatever one of them does: the first panic goes on when the last was woken. Returns the buffer.
     ///
     /// Call it with no lock held: wakers are the user's code.
-    pub(super) fn wake(mut self) -> Vec<Option<Waker>> {
+    pub(crate) fn wake(mut self) -> Vec<Option<Waker>> {
         let used = self.rest.len();
         let mut panicked = None;
         {

@@ -2,29 +2,38 @@
 //!
 //! The locks outlive a panic: nothing but plain data is touched under them, so what they guard stays whole.
 
-use std::sync::PoisonError;
+use std::sync::{PoisonError, TryLockError};
 
-pub(super) use std::sync::Arc;
+pub(crate) use std::sync::Arc;
 
 #[cfg(eventstream_loom)]
 use loom::sync as imp;
 #[cfg(not(eventstream_loom))]
 use std::sync as imp;
 
-pub(super) use imp::atomic::{AtomicU64, AtomicUsize, Ordering};
-pub(super) use imp::MutexGuard;
+pub(crate) use imp::atomic::{AtomicU64, AtomicUsize, Ordering};
+pub(crate) use imp::MutexGuard;
 use imp::{RwLockReadGuard, RwLockWriteGuard};
 
 #[derive(Debug)]
-pub(super) struct Mutex<T>(imp::Mutex<T>);
+pub(crate) struct Mutex<T>(imp::Mutex<T>);
 
 impl<T> Mutex<T> {
-    pub(super) fn new(value: T) -> Self {
+    pub(crate) fn new(value: T) -> Self {
         Self(imp::Mutex::new(value))
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, T> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None` if it is locked.
+    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 
@@ -35,14 +44,14 @@ impl<T: Default> Default for Mutex<T> {
 }
 
 #[derive(Debug)]
-pub(super) struct RwLock<T>(imp::RwLock<T>);
+pub(crate) struct RwLock<T>(imp::RwLock<T>);
 
 impl<T> RwLock<T> {
-    pub(super) fn read(&self) -> RwLockReadGuard<'_, T> {
+    pub(crate) fn read(&self) -> RwLockReadGuard<'_, T> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn write(&self) -> RwLockWriteGuard<'_, T> {
+    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, T> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
