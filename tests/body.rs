@@ -13,7 +13,7 @@ use eventstream::runtime::Timer;
 use eventstream::test_util::ManualTimer;
 use eventstream::{Body, Builder, Event, EventStream, History, Limits};
 use futures::executor::block_on;
-use futures::future::BoxFuture;
+use futures::future::{poll_fn, BoxFuture, FutureExt};
 use futures::io::{AsyncBufReadExt, AsyncReadExt};
 use futures::stream::{FusedStream, StreamExt};
 use http::{Request, Response};
@@ -339,6 +339,144 @@ fn a_sleep_is_polled_when_it_asks_for_it_though_an_event_comes_at_the_same_time(
     panic!("no keep-alive in 40 s of silence");
 }
 
+/// Sleeps only half as long as it is asked to.
+struct Hasty(ManualTimer);
+
+impl Timer for Hasty {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn sleep(&self, for_: Duration) -> BoxFuture<'static, ()> {
+        self.0.sleep(for_ / 2)
+    }
+}
+
+/// So many that all of them share their sleeps with others.
+fn crowd(stream: &EventStream) -> Vec<Task> {
+    let mut crowd: Vec<_> =
+        (0..500).map(|_| Task { body: body(stream, "a"), woken: Arc::new(Count(AtomicUsize::new(0))) }).collect();
+    assert!(crowd.iter_mut().all(|task| task.poll() == OPEN));
+    crowd
+}
+
+/// Each of them that is only polled when it is woken gets its keep-alive in time, `periods` times.
+fn all_are_kept_alive(crowd: &mut [Task], timer: &ManualTimer, periods: usize) {
+    let mut silences = vec![0; crowd.len()];
+    let mut counts = vec![0; crowd.len()];
+    for quarter in 1..=80 * periods {
+        timer.advance(SECOND / 4);
+        for ((task, silence), count) in crowd.iter_mut().zip(&mut silences).zip(&mut counts) {
+            *silence += 1;
+            // As often as its executor would.
+            while task.woken.0.load(Ordering::Relaxed) > 0 {
+                let text = task.run();
+                if !text.is_empty() {
+                    assert_eq!(text, KEEP_ALIVE);
+                    assert!((72..=80).contains(silence), "after {silence} quarters of a second, at {quarter}");
+                    (*silence, *count) = (0, *count + 1);
+                }
+            }
+            assert!(*silence < 80, "nothing for {silence} quarters of a second, at {quarter}");
+        }
+    }
+    assert!(counts.iter().all(|count| *count >= periods), "{counts:?}");
+}
+
+#[test]
+fn a_crowd_shares_its_sleeps() {
+    let timer = ManualTimer::new();
+    let stream = without_history().timer(timer.clone()).build().unwrap();
+    let mut crowd = crowd(&stream);
+    // One for each 64th of the two seconds by which keep-alives may be early.
+    assert!((32..=65).contains(&timer.sleeping()), "{}", timer.sleeping());
+    all_are_kept_alive(&mut crowd, &timer, 3);
+    // The crowd has spread out by then.
+    assert!((32..=250).contains(&timer.sleeping()), "{}", timer.sleeping());
+    drop(crowd);
+    assert_eq!(timer.sleeping(), 0);
+}
+
+#[test]
+fn who_shares_a_sleep_needs_nobody_else_for_it() {
+    let timer = ManualTimer::new();
+    let stream = without_history().timer(timer.clone()).build().unwrap();
+    // Every third has a client that takes nothing, so its server does not poll it; every third leaves, the first one among
+    // them; and the rest is polled by another task.
+    let (mut stuck, mut others) = (Vec::new(), Vec::new());
+    for (index, mut task) in crowd(&stream).into_iter().enumerate() {
+        match index % 3 {
+            0 => drop(task),
+            1 => stuck.push(task),
+            _ => {
+                task.move_on();
+                assert_eq!(task.poll(), "");
+                others.push(task);
+            }
+        }
+    }
+    all_are_kept_alive(&mut others, &timer, 5);
+    // And they go on where they were.
+    timer.advance(20 * SECOND);
+    assert!(stuck.iter_mut().all(|task| task.run() == KEEP_ALIVE));
+}
+
+#[test]
+fn a_crowd_is_kept_alive_whatever_its_sleeps_are_like() {
+    let timer = ManualTimer::new();
+    let timers: [Box<dyn Fn(Builder) -> Builder>; 2] = [
+        Box::new(|builder| builder.timer(TwoSteps(timer.clone()))),
+        Box::new(|builder| builder.timer(Hasty(timer.clone()))),
+    ];
+    for with_timer in timers {
+        let stream = with_timer(without_history()).build().unwrap();
+        all_are_kept_alive(&mut crowd(&stream), &timer, 4);
+    }
+}
+
+/// Sleeps only half as long as it is asked to, and wakes nobody.
+struct Mute(ManualTimer);
+
+impl Timer for Mute {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn sleep(&self, for_: Duration) -> BoxFuture<'static, ()> {
+        let mut sleep = self.0.sleep(for_ / 2);
+        Box::pin(poll_fn(move |_| sleep.poll_unpin(&mut Context::from_waker(Waker::noop()))))
+    }
+}
+
+/// Two that share a sleep for sure: their period is too short for any jitter.
+fn pair(timer: impl Timer) -> [Task; 2] {
+    let stream = without_history().timer(timer).keep_alive(Duration::from_nanos(8)).build().unwrap();
+    let mut pair = [(); 2].map(|()| Task { body: body(&stream, "a"), woken: Arc::new(Count(AtomicUsize::new(0))) });
+    assert!(pair.iter_mut().all(|task| task.poll() == OPEN));
+    pair
+}
+
+#[test]
+fn who_finds_that_a_sleep_has_ended_tells_those_who_share_it() {
+    let timer = ManualTimer::new();
+    let [mut first, second] = pair(Mute(timer.clone()));
+    timer.advance(Duration::from_nanos(4));
+    assert_eq!(second.woken.0.load(Ordering::Relaxed), 0);
+    first.move_on();
+    assert_eq!(first.poll(), "");
+    assert_eq!(second.woken.0.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn who_left_a_shared_sleep_is_not_woken_by_it() {
+    let timer = ManualTimer::new();
+    let [first, second] = pair(timer.clone());
+    let woken = first.woken.clone();
+    drop(first);
+    timer.advance(SECOND);
+    assert_eq!([woken, second.woken].map(|count| count.0.load(Ordering::Relaxed)), [0, 1]);
+}
+
 #[test]
 fn each_frame_starts_the_silence_anew() {
     let (stream, mut body, timer) = quiet_body(EventStream::builder());
@@ -495,7 +633,7 @@ fn a_dropped_body_frees_its_timer() {
     let stream = EventStream::builder().timer(timer.clone()).build().unwrap();
     let mut bodies: Vec<_> = (0..3).map(|_| body(&stream, "a")).collect();
     bodies.iter_mut().take(2).for_each(|body| drop(body_text(body)));
-    // One that was never polled has a timer too, and one that has rung has a new one.
+    // One that has rung has a new one.
     timer.advance(20 * SECOND);
     assert_eq!(body_text(&mut bodies[0]), KEEP_ALIVE);
     timer.advance(Duration::ZERO);

@@ -5,10 +5,13 @@
 
 use std::pin::pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
-use eventstream::{Event, EventId, EventStream, Subscription};
-use futures::future::Either;
-use futures::stream::{Stream, StreamExt};
+use eventstream::runtime::Timer;
+use eventstream::test_util::ManualTimer;
+use eventstream::{Body, Event, EventId, EventStream, Subscription};
+use futures::future::{BoxFuture, Either};
+use futures::stream::StreamExt;
 use futures::task::noop_waker_ref;
 use loom::future::block_on;
 use loom::thread;
@@ -278,5 +281,70 @@ fn a_read_that_was_given_up_loses_nothing() {
         });
         let got = given_up.map_or_else(|| receive(&mut subscription, 1), |item| ids(&item));
         assert_eq!(got, [thread.join().unwrap().to_string()]);
+    });
+}
+
+/// So short that nothing of it is left to chance: those who fell silent together share a sleep.
+const KEEP_ALIVE: Duration = Duration::from_nanos(4);
+
+/// Bodies that wait for their keep-alive at the same sleep.
+fn silent_bodies(timer: impl Timer) -> [Body; 2] {
+    let stream = EventStream::builder().timer(timer).keep_alive(KEEP_ALIVE).build().unwrap();
+    ["a", "b"].map(|channel| {
+        let mut body = stream.subscribe(channel).into_body();
+        let mut poll = || body.poll_next_unpin(&mut Context::from_waker(noop_waker_ref()));
+        assert!(poll().is_ready() && poll().is_pending());
+        body
+    })
+}
+
+fn is_kept_alive(body: &mut Body) -> bool {
+    let item = block_on(body.next()).unwrap().unwrap();
+    item.starts_with(b"event: keep-alive\n")
+}
+
+#[test]
+fn who_shares_a_sleep_with_one_that_leaves_is_woken_by_it() {
+    model(|| {
+        let timer = ManualTimer::new();
+        let [first, mut second] = silent_bodies(timer.clone());
+        let rings = thread::spawn(move || timer.advance(KEEP_ALIVE));
+        let leaves = thread::spawn(move || drop(first));
+        assert!(is_kept_alive(&mut second));
+        rings.join().unwrap();
+        leaves.join().unwrap();
+    });
+}
+
+/// Sleeps in two steps, and so must be polled in between.
+struct TwoSteps(ManualTimer);
+
+impl Timer for TwoSteps {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn sleep(&self, for_: Duration) -> BoxFuture<'static, ()> {
+        let (first, second) = (self.0.sleep(for_ / 2), self.0.sleep(for_));
+        Box::pin(async move {
+            first.await;
+            second.await;
+        })
+    }
+}
+
+#[test]
+fn a_sleep_that_wants_to_be_polled_wakes_all_who_share_it() {
+    model(|| {
+        let timer = ManualTimer::new();
+        let [mut first, mut second] = silent_bodies(TwoSteps(timer.clone()));
+        let waits = thread::spawn(move || assert!(is_kept_alive(&mut first)));
+        let rings = thread::spawn(move || {
+            timer.advance(KEEP_ALIVE / 2);
+            timer.advance(KEEP_ALIVE / 2);
+        });
+        assert!(is_kept_alive(&mut second));
+        waits.join().unwrap();
+        rings.join().unwrap();
     });
 }

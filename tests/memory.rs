@@ -9,6 +9,7 @@ use bytes::Bytes;
 use common::ready;
 use eventstream::test_util::ManualTimer;
 use eventstream::{Event, EventStream, History, Subscription};
+use futures::{FutureExt, StreamExt};
 
 const KIB: usize = 1 << 10;
 /// The default of `History::bytes`.
@@ -217,4 +218,25 @@ fn a_million_subscriptions_that_come_and_go_leave_nothing() {
     println!("{} bytes left, {} at most", cost.left, cost.most);
     assert!(cost.left <= KIB && cost.most <= 4 * KIB);
     assert_eq!(stream.stats().subscriptions, 2);
+}
+
+#[test]
+fn bodies_that_come_and_go_over_time_leave_no_timer_behind() {
+    const N: u32 = 10_000;
+    let timer = ManualTimer::new();
+    let stream = EventStream::builder().timer(timer.clone()).build().unwrap();
+    // One that stays all the time, and is never polled again: what it sits at is behind all that the others do.
+    let mut stuck = stream.subscribe("a").into_body();
+    while stuck.next().now_or_never().is_some() {}
+    let (cost, ()) = cost(|| {
+        for _ in 0..N {
+            let mut body = stream.subscribe("a").into_body();
+            while body.next().now_or_never().is_some() {}
+            timer.advance(Duration::from_secs(1));
+        }
+    });
+    println!("{} bytes left", cost.left);
+    assert!(cost.left < 16 * KIB);
+    assert_eq!(timer.sleeping(), 0, "the one that stays has rung long ago");
+    drop(stuck);
 }

@@ -35,6 +35,9 @@ pub trait Timer: Send + Sync + 'static {
     fn now(&self) -> Instant;
 
     /// Resolves when `for_` has passed from now on. Dropping it frees it.
+    ///
+    /// The bodies of a stream share their sleeps, a few dozen for however many: any of their tasks may poll one, on any
+    /// thread, whichever asked for it.
     fn sleep(&self, for_: Duration) -> BoxFuture<'static, ()>;
 }
 

@@ -40,7 +40,7 @@ enum Kind {
 struct Live {
     pace: Arc<Pace>,
     events: Cursor,
-    keep_alive: Option<KeepAlive>,
+    keep_alive: KeepAlive,
     /// `stream-open` was handed out.
     opened: bool,
     /// Something was handed out since the keep-alive was told.
@@ -115,9 +115,8 @@ impl Live {
             self.wrote = true;
             return polled;
         };
-        let Some(keep_alive) = &mut self.keep_alive else { return Poll::Pending };
         let wrote = std::mem::take(&mut self.wrote);
-        keep_alive.poll(&self.pace, wrote, cx).map(|()| Some(Bytes::from_static(keep_alive::FRAME)))
+        self.keep_alive.poll(&self.pace, wrote, cx).map(|()| Some(Bytes::from_static(keep_alive::FRAME)))
     }
 }
 

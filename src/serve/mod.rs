@@ -2,6 +2,7 @@
 //! order.
 
 mod accept;
+mod alarm;
 mod body;
 mod channels;
 mod keep_alive;
