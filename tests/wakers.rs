@@ -7,9 +7,11 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
-use common::{ready, text};
-use eventstream::{Event, EventStream, Subscription};
+use common::{body_text, ready, text};
+use eventstream::test_util::ManualTimer;
+use eventstream::{Body, Event, EventStream, Subscription};
 use futures::stream::StreamExt;
 
 type Action = Box<dyn Fn() + Send + Sync>;
@@ -163,4 +165,91 @@ fn a_future_that_publishes_from_its_own_waker_still_gets_its_outcome() {
     assert_eq!(wakes.load(Ordering::Relaxed), 1);
     assert!(matches!(publishing.poll(&mut Context::from_waker(&waker)), Poll::Ready(Ok(_))));
     assert!(text(&mut subscription).contains("nested"));
+}
+
+/// Notes where its task lies in memory, when it is woken.
+struct Noted(Arc<Mutex<Vec<usize>>>);
+
+impl Wake for Noted {
+    fn wake(self: Arc<Self>) {
+        self.0.lock().unwrap().push(Arc::as_ptr(&self) as usize);
+    }
+}
+
+#[test]
+fn a_crowd_is_woken_once_each_and_now_and_then_in_the_order_of_its_memory() {
+    let stream = EventStream::new();
+    let woken: Arc<Mutex<Vec<usize>>> = Arc::default();
+    let mut crowd: Vec<_> = (0..2_000).map(|_| (stream.subscribe("a"), Arc::new(Noted(woken.clone())))).collect();
+    // Not in the order in which they were made.
+    crowd.sort_by_key(|(_, waker)| (Arc::as_ptr(waker) as usize).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut in_order = 0;
+    for _ in 0..16 {
+        crowd.iter_mut().for_each(|(subscription, waker)| sleep(subscription, waker.clone().into()));
+        stream.try_publish("a", Event::default()).unwrap();
+        let mut woken = std::mem::take(&mut *woken.lock().unwrap());
+        // But for the one that has a place of its own.
+        in_order += usize::from(woken[1..].is_sorted());
+        woken.sort_unstable();
+        woken.dedup();
+        assert_eq!(woken.len(), crowd.len());
+        crowd.iter_mut().for_each(|(subscription, _)| assert_eq!(ready(subscription).0.len(), 1));
+    }
+    assert_eq!(in_order, 2);
+}
+
+/// Too short for any jitter, so bodies that fell silent together wait for the same sleep.
+const KEEP_ALIVE: Duration = Duration::from_nanos(8);
+
+fn with_keep_alives() -> (EventStream, ManualTimer) {
+    let timer = ManualTimer::new();
+    (EventStream::builder().timer(timer.clone()).keep_alive(KEEP_ALIVE).build().unwrap(), timer)
+}
+
+fn silent(stream: &EventStream, waker: Waker) -> Body {
+    let mut body = stream.subscribe("a").into_body();
+    assert!(body_text(&mut body).contains("stream-open"));
+    assert!(body.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
+    body
+}
+
+#[test]
+fn a_waker_may_use_what_shares_its_sleep() {
+    let (stream, timer) = with_keep_alives();
+    let (quiet, wakes) = busybody(nothing(), nothing());
+    let bodies = Arc::new(Mutex::new(vec![silent(&stream, quiet.clone()), silent(&stream, quiet)]));
+    let (shared, waker_stream) = (bodies.clone(), stream.clone());
+    let meddle = Box::new(move || {
+        let victims = std::mem::take(&mut *shared.lock().unwrap());
+        assert!(victims.into_iter().all(|mut body| body_text(&mut body).contains("keep-alive")));
+        // One more at the next sleep, which it makes.
+        shared.lock().unwrap().push(silent(&waker_stream, busybody(nothing(), nothing()).0));
+    });
+    let (waker, meddled) = busybody(meddle, nothing());
+    let mut body = silent(&stream, waker);
+    timer.advance(KEEP_ALIVE);
+    assert_eq!([wakes, meddled].map(|wakes| wakes.load(Ordering::Relaxed)), [2, 1]);
+    assert!(body_text(&mut body).contains("keep-alive"));
+    assert_eq!((bodies.lock().unwrap().len(), timer.sleeping()), (1, 1));
+}
+
+#[test]
+fn a_waker_may_leave_a_shared_sleep_when_it_is_dropped() {
+    let (stream, timer) = with_keep_alives();
+    let victim = Mutex::new(Some(silent(&stream, busybody(nothing(), nothing()).0)));
+    let (waker, _) = busybody(nothing(), Box::new(move || drop(victim.lock().unwrap().take())));
+    drop(silent(&stream, waker));
+    assert_eq!((stream.stats().subscriptions, timer.sleeping()), (0, 0));
+}
+
+#[test]
+fn a_waker_that_panics_stops_no_other_at_its_sleep() {
+    let (stream, timer) = with_keep_alives();
+    let panics: Action = Box::new(|| std::panic::resume_unwind(Box::new(())));
+    let (wakers, wakes): (Vec<_>, Vec<_>) =
+        [nothing(), panics, nothing()].map(|action| busybody(action, nothing())).into_iter().unzip();
+    let mut bodies: Vec<_> = wakers.into_iter().map(|waker| silent(&stream, waker)).collect();
+    assert!(catch_unwind(AssertUnwindSafe(|| timer.advance(KEEP_ALIVE))).is_err());
+    assert!(wakes.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+    assert!(bodies.iter_mut().all(|body| body_text(body).contains("keep-alive")));
 }

@@ -103,8 +103,8 @@ impl WaitList {
         if self.tasks.is_empty() && legs.is_none() {
             return None;
         }
-        let mut woken = Woken::default();
         self.generation += 1;
+        let mut woken = Woken { in_order: self.generation % NOW_AND_THEN == 0, ..Woken::default() };
         generation.store(self.generation, Ordering::Release);
         if !self.tasks.is_empty() {
             (woken.first, woken.rest) = self.tasks.take(std::mem::take(&mut self.spare));
@@ -121,9 +121,17 @@ impl WaitList {
     }
 }
 
+/// More than so many are now and then woken in the order in which their tasks lie in memory. What belongs to a crowd is in
+/// no cache when its turn comes, and to walk through it from one end to the other is cheaper than to jump about in it. They
+/// fall asleep again in about the order in which they were woken, so now and then is enough, and costs next to nothing.
+const CROWD: usize = 1024;
+const NOW_AND_THEN: u64 = 8;
+
 /// Wakers on their way out of the lock.
 #[derive(Debug, Default)]
 pub(crate) struct Woken {
+    /// To be put in order first, if they are a crowd.
+    in_order: bool,
     first: Option<Waker>,
     rest: Vec<Option<Waker>>,
     of_legs: Vec<Waker>,
@@ -135,6 +143,9 @@ impl Woken {
     /// Call it with no lock held: wakers are the user's code.
     pub(crate) fn wake(mut self) -> Vec<Option<Waker>> {
         let used = self.rest.len();
+        if self.in_order && used > CROWD {
+            self.rest.sort_unstable_by_key(|waker| waker.as_ref().map_or(0, |waker| waker.data() as usize));
+        }
         let mut panicked = None;
         {
             let mut wakers = self.first.take().into_iter().chain(self.rest.drain(..).flatten()).chain(self.of_legs);
