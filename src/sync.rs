@@ -2,7 +2,7 @@
 //!
 //! The locks outlive a panic: nothing but plain data is touched under them, so what they guard stays whole.
 
-use std::sync::{PoisonError, TryLockError};
+use std::sync::PoisonError;
 
 pub(crate) use std::sync::Arc;
 
@@ -25,15 +25,6 @@ impl<T> Mutex<T> {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// `None` if it is locked.
-    pub(crate) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        match self.0.try_lock() {
-            Ok(guard) => Some(guard),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
@@ -465,6 +465,41 @@ fn who_finds_that_a_sleep_has_ended_tells_those_who_share_it() {
     first.move_on();
     assert_eq!(first.poll(), "");
     assert_eq!(second.woken.0.load(Ordering::Relaxed), 1);
+}
+
+/// Sleeps that do something when they are polled, and then rest.
+struct Hooked(ManualTimer, Hook);
+
+type Hook = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
+impl Timer for Hooked {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+        let hook = self.1.clone();
+        Box::pin(poll_fn(move |_| {
+            let hook = hook.lock().unwrap().take();
+            hook.into_iter().for_each(|hook| hook());
+            Poll::Pending
+        }))
+    }
+}
+
+#[test]
+fn who_sits_down_while_another_polls_the_sleep_gets_another_try() {
+    let hook = Hook::default();
+    let [mut first, mut second] = pair(Hooked(ManualTimer::new(), hook.clone()));
+    second.move_on();
+    let woken = second.woken.clone();
+    // What the first one's poll told of the sleep may be older than the second one's coming.
+    let second = Arc::new(Mutex::new(second));
+    let comes = second.clone();
+    *hook.lock().unwrap() = Some(Box::new(move || assert_eq!(comes.lock().unwrap().poll(), "")));
+    first.move_on();
+    assert_eq!(first.poll(), "");
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
 }
 
 #[test]

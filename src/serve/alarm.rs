@@ -19,12 +19,19 @@ pub(crate) struct Alarms(Arc<Mutex<HashMap<u64, Weak<Alarm>>>>);
 pub(crate) struct Alarm {
     at: u64,
     bell: Arc<Bell>,
-    /// `None` when it has ended. No lock of ours is taken under this one but the bell's.
-    sleep: Mutex<Option<Sleep>>,
+    sleep: Mutex<Sleep>,
     alarms: Alarms,
 }
 
-struct Sleep(BoxFuture<'static, ()>);
+enum Sleep {
+    Waits(BoxFuture<'static, ()>),
+    /// A task polls it, with no lock held: it is the user's code.
+    Polled {
+        /// Another task wanted to meanwhile.
+        again: bool,
+    },
+    Ended,
+}
 
 /// Who waits. It is the sleep's waker, and so must not own the sleep.
 #[derive(Debug)]
@@ -48,7 +55,7 @@ impl Alarms {
         let known = self.known(at);
         known.unwrap_or_else(|| {
             // Made with no lock held: it is the user's code.
-            let sleep = Mutex::new(Some(Sleep(sleep())));
+            let sleep = Mutex::new(Sleep::Waits(sleep()));
             let alarm = Arc::new(Alarm { at, bell: Arc::default(), sleep, alarms: self.clone() });
             let mut alarms = self.0.lock();
             let place = alarms.entry(at).or_default();
@@ -110,19 +117,42 @@ impl Drop for Seat {
 impl Alarm {
     /// Polls the sleep on behalf of all who sit here. They are woken when it wants to be polled again, and when it ends.
     fn poll(&self) -> Poll<()> {
-        // Who polls it now does so for this task too, which is on the list already.
-        let Some(mut sleep) = self.sleep.try_lock() else { return Poll::Pending };
-        if let Some(Sleep(future)) = &mut *sleep {
-            let waker = Waker::from(self.bell.clone());
-            std::task::ready!(future.as_mut().poll(&mut Context::from_waker(&waker)));
-        }
-        let ended = sleep.take();
+        let mut sleep = self.sleep.lock();
+        let mut future = match std::mem::replace(&mut *sleep, Sleep::Polled { again: false }) {
+            Sleep::Waits(future) => future,
+            Sleep::Polled { .. } => {
+                *sleep = Sleep::Polled { again: true };
+                return Poll::Pending;
+            }
+            Sleep::Ended => {
+                *sleep = Sleep::Ended;
+                return Poll::Ready(());
+            }
+        };
         drop(sleep);
-        if ended.is_some() {
-            self.alarms.remove(self);
+        let end = End(self);
+        let waker = Waker::from(self.bell.clone());
+        if future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+            return Poll::Ready(());
+        }
+        std::mem::forget(end);
+        let before = std::mem::replace(&mut *self.sleep.lock(), Sleep::Waits(future));
+        // It may have wanted to be polled before that task sat down, and nobody else may come: it shall try once more.
+        if matches!(before, Sleep::Polled { again: true }) {
             self.bell.ring();
         }
-        Poll::Ready(())
+        Poll::Pending
+    }
+}
+
+/// The end of a sleep, also of one that panics: who else sits at its alarm takes another.
+struct End<'a>(&'a Alarm);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        *self.0.sleep.lock() = Sleep::Ended;
+        self.0.alarms.remove(self.0);
+        self.0.bell.ring();
     }
 }
 
