@@ -17,7 +17,7 @@ use eventstream::grip::{Config, Hold, Item, Publisher};
 use eventstream::runtime::Background;
 use futures::executor::block_on;
 use http::{HeaderMap, HeaderName, Response};
-use pushpin::{free_port, Pushpin, Setup};
+use pushpin::{before_a_proxy, free_port, Pushpin, Setup};
 use serde_json::{json, Value};
 
 /// Far more than anything takes.
@@ -286,195 +286,209 @@ fn recorded_rest(case: &Value) -> String {
 
 #[test]
 fn pushpin_makes_of_our_headers_and_items_what_was_meant() {
-    let file: Value = serde_json::from_str(include_str!("vectors/pushpin-observed.json")).unwrap();
-    let (mut answers, mut run, mut listed) = (HashMap::new(), Vec::new(), Vec::new());
-    for recorded in file["cases"].as_array().unwrap() {
-        let (name, input) = (recorded["name"].as_str().unwrap(), &recorded["input"]);
-        let case = case(name, &recorded_rest(recorded));
-        let hold = match &case {
-            Case::Listed(why) => {
-                listed.push(format!("{name}: {why}"));
-                continue;
-            }
-            // Nobody publishes there.
-            Case::KeepAlive(content) => Hold::stream([name]).keep_alive(content, Duration::from_millis(1500)),
-            Case::Held(_, hold, _) | Case::Ends(hold, _) => hold.clone(),
-        };
-        let mut answer = Answer::hold(&hold);
-        answer.status = input["origin_status"].as_u64().unwrap().try_into().unwrap();
-        answer.body = input["origin_body"].as_str().unwrap().to_owned();
-        for (field, value) in input["origin_headers"].as_object().unwrap() {
-            if passed_on(field) {
-                answer.headers.insert(HeaderName::try_from(field).unwrap(), value.as_str().unwrap().parse().unwrap());
-            }
-        }
-        if name.starts_with("meta_") {
-            answer = answer.with_filter();
-        }
-        answers.insert(name.to_owned(), answer);
-        run.push((name, recorded, case));
-    }
-    assert_eq!((run.len(), listed.len()), (33, 22));
-
-    let Some(proxied) = Proxied::start(answers) else { return };
-    println!("pushpin-observed.json: {} run, {} listed", run.len(), listed.len());
-    listed.iter().for_each(|case| println!("  {case}"));
-    // All are open before one is read, so that their seconds are the same ones; the others share channels.
-    let clients: Vec<_> = run.iter().map(|(name, ..)| name.starts_with("ka_").then(|| proxied.get(name))).collect();
-    for ((name, recorded, case), client) in run.iter().zip(clients) {
-        let (input, expect) = (&recorded["input"], &recorded["expect"]);
-        let mut client = client.unwrap_or_else(|| proxied.get(name));
-        // What was an error to the proxy is none when it is said right.
-        let status = match expect["status_line"].as_str().unwrap().split(' ').nth(1).unwrap() {
-            "502" => 200,
-            status => status.parse().unwrap(),
-        };
-        assert_eq!(client.answer.status(), status, "{name}");
-        for (field, value) in input["origin_headers"].as_object().unwrap() {
-            let got = client.answer.headers().get(field).map(|value| value.to_str().unwrap());
-            assert_eq!(got, passed_on(field).then(|| value.as_str().unwrap()), "{name}: {field}");
-        }
-        client.reads(input["origin_body"].as_str().unwrap().as_bytes());
-        let filtered = name.starts_with("meta_");
-        for post in input["publish"].as_array().into_iter().flatten() {
-            match filtered {
-                true => proxied.publish_raw(post),
-                false => post.as_array().unwrap().iter().for_each(|one| proxied.publish(item(one))),
-            }
-        }
-        match case {
-            Case::Listed(_) => unreachable!("not run"),
-            // By now the others have theirs.
-            Case::KeepAlive(b"") => proxied.ends_with(&mut client, name, false),
-            Case::KeepAlive(content) => client.reads(&content.repeat(2)),
-            Case::Held(channel, _, rest) => {
-                client.reads(&latin1(rest));
-                if !channel.is_empty() {
-                    proxied.ends_with(&mut client, channel, filtered);
+    before_a_proxy(|| {
+        let file: Value = serde_json::from_str(include_str!("vectors/pushpin-observed.json")).unwrap();
+        let (mut answers, mut run, mut listed) = (HashMap::new(), Vec::new(), Vec::new());
+        for recorded in file["cases"].as_array().unwrap() {
+            let (name, input) = (recorded["name"].as_str().unwrap(), &recorded["input"]);
+            let case = case(name, &recorded_rest(recorded));
+            let hold = match &case {
+                Case::Listed(why) => {
+                    listed.push(format!("{name}: {why}"));
+                    continue;
+                }
+                // Nobody publishes there.
+                Case::KeepAlive(content) => Hold::stream([name]).keep_alive(content, Duration::from_millis(1500)),
+                Case::Held(_, hold, _) | Case::Ends(hold, _) => hold.clone(),
+            };
+            let mut answer = Answer::hold(&hold);
+            answer.status = input["origin_status"].as_u64().unwrap().try_into().unwrap();
+            answer.body = input["origin_body"].as_str().unwrap().to_owned();
+            for (field, value) in input["origin_headers"].as_object().unwrap() {
+                if passed_on(field) {
+                    answer
+                        .headers
+                        .insert(HeaderName::try_from(field).unwrap(), value.as_str().unwrap().parse().unwrap());
                 }
             }
-            Case::Ends(_, rest) => {
-                client.reads(&latin1(rest));
-                client.ends();
+            if name.starts_with("meta_") {
+                answer = answer.with_filter();
+            }
+            answers.insert(name.to_owned(), answer);
+            run.push((name, recorded, case));
+        }
+        assert_eq!((run.len(), listed.len()), (33, 22));
+
+        let Some(proxied) = Proxied::start(answers) else { return };
+        println!("pushpin-observed.json: {} run, {} listed", run.len(), listed.len());
+        listed.iter().for_each(|case| println!("  {case}"));
+        // All are open before one is read, so that their seconds are the same ones; the others share channels.
+        let clients: Vec<_> = run.iter().map(|(name, ..)| name.starts_with("ka_").then(|| proxied.get(name))).collect();
+        for ((name, recorded, case), client) in run.iter().zip(clients) {
+            let (input, expect) = (&recorded["input"], &recorded["expect"]);
+            let mut client = client.unwrap_or_else(|| proxied.get(name));
+            // What was an error to the proxy is none when it is said right.
+            let status = match expect["status_line"].as_str().unwrap().split(' ').nth(1).unwrap() {
+                "502" => 200,
+                status => status.parse().unwrap(),
+            };
+            assert_eq!(client.answer.status(), status, "{name}");
+            for (field, value) in input["origin_headers"].as_object().unwrap() {
+                let got = client.answer.headers().get(field).map(|value| value.to_str().unwrap());
+                assert_eq!(got, passed_on(field).then(|| value.as_str().unwrap()), "{name}: {field}");
+            }
+            client.reads(input["origin_body"].as_str().unwrap().as_bytes());
+            let filtered = name.starts_with("meta_");
+            for post in input["publish"].as_array().into_iter().flatten() {
+                match filtered {
+                    true => proxied.publish_raw(post),
+                    false => post.as_array().unwrap().iter().for_each(|one| proxied.publish(item(one))),
+                }
+            }
+            match case {
+                Case::Listed(_) => unreachable!("not run"),
+                // By now the others have theirs.
+                Case::KeepAlive(b"") => proxied.ends_with(&mut client, name, false),
+                Case::KeepAlive(content) => client.reads(&content.repeat(2)),
+                Case::Held(channel, _, rest) => {
+                    client.reads(&latin1(rest));
+                    if !channel.is_empty() {
+                        proxied.ends_with(&mut client, channel, filtered);
+                    }
+                }
+                Case::Ends(_, rest) => {
+                    client.reads(&latin1(rest));
+                    client.ends();
+                }
             }
         }
-    }
+    })
 }
 
 #[test]
 fn keep_alives_arrive_byte_for_byte() {
-    let ascii: Vec<u8> = (0..0x80).collect();
-    let all: Vec<u8> = (0..=0xff).collect();
-    let long = "event: keep-alive\ndata: \\;\t\n\n".repeat(100);
-    let contents: [&[u8]; 24] = [
-        b"event: keep-alive\ndata: \n\n",
-        b": a; b; format=raw; timeout=9\n\n",
-        b";",
-        b";;",
-        b" ",
-        b"  edge  ",
-        b"\tedge\t",
-        b"\n",
-        b"\r\n\r\n",
-        b"\\",
-        b"\\n",
-        b"a\\\\",
-        b"\\x41\\q",
-        b"\"",
-        b"\"a; b\"",
-        b"a, b,",
-        b"=%41%",
-        b"\x7f",
-        b"\0",
-        ": \u{e9} \u{2603} \u{1f600}\n\n".as_bytes(),
-        b"\xff\xfe; \n",
-        &ascii,
-        &all,
-        long.as_bytes(),
-    ];
-    let hold = |at: usize| Hold::stream(["quiet"]).keep_alive(contents[at], SECOND);
-    let Some(proxied) = Proxied::start((0..contents.len()).map(|at| (at.to_string(), Answer::hold(&hold(at))))) else {
-        return;
-    };
-    let clients: Vec<_> = (0..contents.len()).map(|at| proxied.open(&at.to_string())).collect();
-    for (mut client, content) in clients.into_iter().zip(contents) {
-        client.reads(&content.repeat(2));
-    }
+    before_a_proxy(|| {
+        let ascii: Vec<u8> = (0..0x80).collect();
+        let all: Vec<u8> = (0..=0xff).collect();
+        let long = "event: keep-alive\ndata: \\;\t\n\n".repeat(100);
+        let contents: [&[u8]; 24] = [
+            b"event: keep-alive\ndata: \n\n",
+            b": a; b; format=raw; timeout=9\n\n",
+            b";",
+            b";;",
+            b" ",
+            b"  edge  ",
+            b"\tedge\t",
+            b"\n",
+            b"\r\n\r\n",
+            b"\\",
+            b"\\n",
+            b"a\\\\",
+            b"\\x41\\q",
+            b"\"",
+            b"\"a; b\"",
+            b"a, b,",
+            b"=%41%",
+            b"\x7f",
+            b"\0",
+            ": \u{e9} \u{2603} \u{1f600}\n\n".as_bytes(),
+            b"\xff\xfe; \n",
+            &ascii,
+            &all,
+            long.as_bytes(),
+        ];
+        let hold = |at: usize| Hold::stream(["quiet"]).keep_alive(contents[at], SECOND);
+        let Some(proxied) = Proxied::start((0..contents.len()).map(|at| (at.to_string(), Answer::hold(&hold(at)))))
+        else {
+            return;
+        };
+        let clients: Vec<_> = (0..contents.len()).map(|at| proxied.open(&at.to_string())).collect();
+        for (mut client, content) in clients.into_iter().zip(contents) {
+            client.reads(&content.repeat(2));
+        }
+    })
 }
 
 #[test]
 fn a_channel_gets_its_own_items_and_no_others() {
-    let names = [
-        "a,b",
-        "a, b",
-        "a;b",
-        "a; prev-id=1",
-        "a; filter=skip-self",
-        "q\"x, y",
-        "\"a\"",
-        "a b",
-        " a",
-        "a ",
-        "\ta",
-        "a\r\nb",
-        "a%2Cb",
-        "%41",
-        "a\\b",
-        "a/b",
-        "=",
-        "\0",
-        "\x7f",
-        "\u{fc}",
-        "\u{2603}",
-        "\u{1f600}",
-        "<a>",
-        "a+b",
-        "A",
-        "a",
-        "b",
-    ];
-    // What a parser that is misled would subscribe to.
-    let decoys = ["a", "b", " b", "", "q\"x", "y", "x, y", "a\rb", "ab", "\u{fffd}", "\u{c3}\u{bc}", "quiet"];
-    let path = |name: &str| name.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let both = Answer::hold(&Hold::stream(["a,b", "c;d"]));
-    let answers =
-        names.iter().map(|name| (path(name), Answer::hold(&Hold::stream([name])))).chain([("both".to_owned(), both)]);
-    let Some(proxied) = Proxied::start(answers) else { return };
-    let clients: Vec<_> = names.iter().map(|name| proxied.open(&path(name))).collect();
-    let mut both = proxied.open("both");
-    for decoy in decoys.iter().filter(|decoy| !names.contains(*decoy)) {
-        let formats = json!({ "http-stream": { "content": "decoy" } });
-        proxied.publish_raw(&json!([{ "channel": decoy, "formats": formats }]));
-    }
-    for name in names {
-        proxied.publish(Item::new(name, format!("for {name}")));
-    }
-    for (mut client, name) in clients.into_iter().zip(names) {
-        client.reads(format!("for {name}").as_bytes());
-        proxied.ends_with(&mut client, name, false);
-    }
-    both.reads(format!("for a,b{END}").as_bytes());
-    proxied.ends_with(&mut both, "c;d", false);
+    before_a_proxy(|| {
+        let names = [
+            "a,b",
+            "a, b",
+            "a;b",
+            "a; prev-id=1",
+            "a; filter=skip-self",
+            "q\"x, y",
+            "\"a\"",
+            "a b",
+            " a",
+            "a ",
+            "\ta",
+            "a\r\nb",
+            "a%2Cb",
+            "%41",
+            "a\\b",
+            "a/b",
+            "=",
+            "\0",
+            "\x7f",
+            "\u{fc}",
+            "\u{2603}",
+            "\u{1f600}",
+            "<a>",
+            "a+b",
+            "A",
+            "a",
+            "b",
+        ];
+        // What a parser that is misled would subscribe to.
+        let decoys = ["a", "b", " b", "", "q\"x", "y", "x, y", "a\rb", "ab", "\u{fffd}", "\u{c3}\u{bc}", "quiet"];
+        let path = |name: &str| name.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let both = Answer::hold(&Hold::stream(["a,b", "c;d"]));
+        let answers = names
+            .iter()
+            .map(|name| (path(name), Answer::hold(&Hold::stream([name]))))
+            .chain([("both".to_owned(), both)]);
+        let Some(proxied) = Proxied::start(answers) else { return };
+        let clients: Vec<_> = names.iter().map(|name| proxied.open(&path(name))).collect();
+        let mut both = proxied.open("both");
+        for decoy in decoys.iter().filter(|decoy| !names.contains(*decoy)) {
+            let formats = json!({ "http-stream": { "content": "decoy" } });
+            proxied.publish_raw(&json!([{ "channel": decoy, "formats": formats }]));
+        }
+        for name in names {
+            proxied.publish(Item::new(name, format!("for {name}")));
+        }
+        for (mut client, name) in clients.into_iter().zip(names) {
+            client.reads(format!("for {name}").as_bytes());
+            proxied.ends_with(&mut client, name, false);
+        }
+        both.reads(format!("for a,b{END}").as_bytes());
+        proxied.ends_with(&mut both, "c;d", false);
+    })
 }
 
 #[test]
 fn meta_values_arrive_as_they_were_given() {
-    // An empty one is none to Pushpin.
-    let values = [
-        ("plain", "plain"),
-        ("  blanks  ", "  blanks  "),
-        ("a, k=b; c=\"d\"", "a, k=b; c=\"d\""),
-        (r#"\"\\""#, r#"\"\\""#),
-        // No header can carry these.
-        ("\u{e9}\r\n\t", "%C3%A9%0D%0A%09"),
-    ];
-    let answer =
-        |value: &str| Answer::hold(&Hold::stream(["t"]).meta("a", "1").meta("k", value).meta("z", "2")).with_filter();
-    let answers = values.iter().enumerate().map(|(at, (value, _))| (at.to_string(), answer(value)));
-    let Some(proxied) = Proxied::start(answers) else { return };
-    let clients: Vec<_> = (0..values.len()).map(|at| proxied.open(&at.to_string())).collect();
-    proxied.publish_raw(&filtered("t", "[%(a)s|%(k)s|%(z)s]"));
-    for (mut client, (_, seen)) in clients.into_iter().zip(values) {
-        client.reads(format!("[1|{seen}|2]").as_bytes());
-    }
+    before_a_proxy(|| {
+        // An empty one is none to Pushpin.
+        let values = [
+            ("plain", "plain"),
+            ("  blanks  ", "  blanks  "),
+            ("a, k=b; c=\"d\"", "a, k=b; c=\"d\""),
+            (r#"\"\\""#, r#"\"\\""#),
+            // No header can carry these.
+            ("\u{e9}\r\n\t", "%C3%A9%0D%0A%09"),
+        ];
+        let answer = |value: &str| {
+            Answer::hold(&Hold::stream(["t"]).meta("a", "1").meta("k", value).meta("z", "2")).with_filter()
+        };
+        let answers = values.iter().enumerate().map(|(at, (value, _))| (at.to_string(), answer(value)));
+        let Some(proxied) = Proxied::start(answers) else { return };
+        let clients: Vec<_> = (0..values.len()).map(|at| proxied.open(&at.to_string())).collect();
+        proxied.publish_raw(&filtered("t", "[%(a)s|%(k)s|%(z)s]"));
+        for (mut client, (_, seen)) in clients.into_iter().zip(values) {
+            client.reads(format!("[1|{seen}|2]").as_bytes());
+        }
+    })
 }
