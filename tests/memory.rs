@@ -131,6 +131,44 @@ fn a_reader_that_never_polls_costs_no_more_than_the_log() {
     drop(subscription);
 }
 
+/// As when they were woken one by one while a burst was published, and each had something else of it already.
+#[test]
+fn readers_at_different_places_share_one_copy_of_what_is_left() {
+    const FRAMES: usize = 100;
+    let stream = EventStream::new();
+    let mut readers = Vec::new();
+    for _ in 0..FRAMES {
+        readers.push(stream.subscribe("a"));
+        stream.try_publish("a", event()).unwrap();
+    }
+    let first = next(&mut readers[0]);
+    for (at, reader) in readers.iter_mut().enumerate().skip(1) {
+        let item = next(reader);
+        assert!(first.ends_with(&item), "{at}");
+        assert_eq!(item.windows(2).filter(|bytes| bytes == b"\n\n").count(), FRAMES - at);
+        // What is too little to pin so large a copy for is copied.
+        let shared = first.as_ptr_range().contains(&item.as_ptr());
+        assert_eq!(shared, item.len() >= first.len() / 8, "{at}");
+    }
+    assert_eq!(stream.stats().delivered, (1..=FRAMES as u64).sum::<u64>());
+}
+
+#[test]
+fn what_all_readers_have_taken_is_kept_by_the_log_alone() {
+    const SIZE: usize = 60 * KIB;
+    let stream = EventStream::new();
+    let mut readers: Vec<_> = (0..3).map(|_| stream.subscribe("a")).collect();
+    let publish = |channel| stream.try_publish(channel, Event::default().data("x".repeat(SIZE))).unwrap();
+    // The buffer in which this thread encodes is as large from here on.
+    publish("nobody's");
+    let (cost, ()) = cost(|| {
+        publish("a");
+        readers.iter_mut().for_each(|reader| drop(next(reader)));
+    });
+    println!("{} KiB left", cost.left / KIB);
+    assert!(cost.left <= SIZE + KIB);
+}
+
 /// The bytes of a frame are pinned by who holds an item, but no more than a chunk by each.
 #[test]
 fn readers_that_hold_a_small_item_each_pin_a_chunk_at_most() {

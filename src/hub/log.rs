@@ -1,13 +1,13 @@
 //! The log of one channel: plain data, no lock, no waker.
 //!
 //! Frames lie end to end in chunks. A reader gets everything behind its cursor as one `Bytes`: a slice of a chunk
-//! where that holds all of it, else a copy made once and shared by all readers at the same place.
+//! where that holds all of it, else a copy made once and shared by all readers at the same place, or further on.
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::limits::History;
 use crate::event::Epoch;
@@ -81,7 +81,7 @@ pub(super) struct Answer {
 #[derive(Debug)]
 struct Remembered {
     answer: Answer,
-    /// The cursors it answers: `from <= cursor < first`.
+    /// The cursors it answers whole: `from <= cursor < first`.
     from: u64,
     first: u64,
     /// Readers that may still want it.
@@ -226,17 +226,45 @@ impl Log {
     /// Everything behind `cursor`, up to `cap` bytes but at least one frame. `readers` may come for the same.
     #[inline]
     pub(super) fn read(&mut self, cursor: u64, cap: usize, readers: usize) -> Option<Answer> {
-        for (at, known) in self.answers.iter_mut().enumerate().rev() {
-            if known.from <= cursor && cursor < known.first {
-                known.wanted -= 1;
-                // What nobody else will ask for should not pin its memory.
-                return Some(match known.wanted {
-                    0 => self.answers.swap_remove(at).answer,
-                    _ => known.answer.clone(),
-                });
+        for at in (0..self.answers.len()).rev() {
+            let known = &self.answers[at];
+            if cursor < known.from || known.answer.last <= cursor {
+                continue;
+            }
+            if cursor < known.first {
+                return Some(self.take(at));
+            }
+            if let Some(answer) = self.take_end(at, cursor) {
+                return Some(answer);
             }
         }
         self.answer(cursor, cap, readers)
+    }
+
+    fn take(&mut self, at: usize) -> Answer {
+        let known = &mut self.answers[at];
+        known.wanted -= 1;
+        match known.wanted {
+            // What nobody else will ask for should not pin its memory.
+            0 => self.answers.swap_remove(at).answer,
+            _ => known.answer.clone(),
+        }
+    }
+
+    /// The end of a remembered answer, for a reader that is past its beginning. Those who were woken while a burst was
+    /// published have each had something else of it: they need no copy each of the rest.
+    fn take_end(&mut self, at: usize, cursor: u64) -> Option<Answer> {
+        let whole = &self.answers[at].answer;
+        let first = self.index_after(cursor);
+        let len = (self.end() - self.start_of(first)) as usize;
+        let worth_pinning = len >= whole.bytes.len() / 8;
+        if whole.last < self.tail() || !worth_pinning {
+            return None;
+        }
+        let mut answer = self.take(at);
+        answer.bytes.advance(answer.bytes.len() - len);
+        answer.events = (self.entries.len() - first) as u64;
+        Some(answer)
     }
 
     /// An answer that nobody has asked for yet.
