@@ -1,29 +1,20 @@
 //! One proxy: where it is published to, how we prove ourselves to it, and how it proves itself to us.
 
-use std::borrow::Cow;
-use std::error::Error;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::engine::general_purpose::STANDARD;
 use base64::engine::Engine;
-use http::uri::Authority;
 use http::{HeaderValue, Uri};
-use percent_encoding::{percent_decode_str, utf8_percent_encode, AsciiSet, CONTROLS};
 
+use super::invalid::InvalidConfig;
 use super::key::{looks_formatted, trim, Reason, Secret, VerifyKey};
 use super::signature::{sign, Token};
+use super::url::GripUrl;
 
 /// How long a token that we sign is good for.
 const TOKEN_LIFE: Duration = Duration::from_secs(600);
-
-/// What may be pasted into a URL but must not stand in one.
-const NOT_IN_URI: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
-
-/// Parameters of a GRIP_URL. The others belong to the control URI.
-const PARAMETERS: [&str; 4] = ["iss", "key", "verify-iss", "verify-key"];
 
 /// Fastly's key is the same for all services, so the issuer must be checked with it.
 #[cfg(feature = "fastly")]
@@ -69,7 +60,7 @@ impl Endpoint {
     ///
     /// If it is no such URI, or one of its parts cannot be read.
     pub fn new(control_uri: impl AsRef<str>) -> Result<Self, InvalidConfig> {
-        let url = Url::parse(trim(control_uri.as_ref()))?;
+        let url = GripUrl::parse(trim(control_uri.as_ref()))?;
         let mut endpoint = Self {
             name: url.name()?,
             publish_uri: url.publish_uri()?,
@@ -328,125 +319,6 @@ impl fmt::Debug for Endpoint {
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
-}
-
-/// What is wrong with the configuration of a proxy. It names the parameter, or the feature that is missing, and never
-/// shows a key, a token or a password.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidConfig {
-    parameter: &'static str,
-    why: Cow<'static, str>,
-}
-
-impl InvalidConfig {
-    pub(super) fn new(parameter: &'static str, why: impl Into<Cow<'static, str>>) -> Self {
-        Self { parameter, why: why.into() }
-    }
-}
-
-impl fmt::Display for InvalidConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "grip: {} {}", self.parameter, self.why)
-    }
-}
-
-impl Error for InvalidConfig {}
-
-/// A GRIP_URL taken apart.
-struct Url {
-    scheme: &'static str,
-    userinfo: Option<String>,
-    authority: Authority,
-    /// Without one slash at its end.
-    path: String,
-    /// What is not ours.
-    query: String,
-    /// Values of [`PARAMETERS`], in that order.
-    given: [Option<String>; 4],
-}
-
-impl Url {
-    fn parse(text: &str) -> Result<Self, InvalidConfig> {
-        let wrong = |why| InvalidConfig::new("control URI", why);
-        if text.chars().any(char::is_control) {
-            return Err(wrong("has control characters"));
-        }
-        let (text, _fragment) = text.split_once('#').unwrap_or((text, ""));
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("is no http or https URI"))?;
-        let scheme = ["http", "https"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known));
-        let scheme = scheme.ok_or_else(|| wrong("is no http or https URI"))?;
-        let (authority, rest) = rest.split_at(rest.find(['/', '?', '\\']).unwrap_or(rest.len()));
-        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let (userinfo, host) = match authority.rsplit_once('@') {
-            Some((userinfo, host)) => (Some(userinfo.to_owned()), host),
-            None => (None, authority),
-        };
-        let authority: Authority = host.to_ascii_lowercase().parse().map_err(|_| wrong("has an invalid host"))?;
-        let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
-        if authority.host().is_empty() || (!port.is_empty() && authority.port_u16().is_none()) {
-            return Err(wrong("has an invalid host or port"));
-        }
-        let encoded = |text: &str| utf8_percent_encode(text, NOT_IN_URI).to_string();
-        let path = encoded(path.strip_suffix('/').unwrap_or(path));
-        let (mut given, mut kept) = ([const { None }; 4], Vec::new());
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            match known(&decode_form(name).unwrap_or_default())? {
-                // Of several, the first: as the reference does.
-                Some(at) if given[at].is_some() => {}
-                Some(at) => {
-                    let value = decode_form(value).ok_or_else(|| InvalidConfig::new(PARAMETERS[at], "is not UTF-8"))?;
-                    given[at] = Some(value);
-                }
-                None => kept.push(encoded(pair)),
-            }
-        }
-        Ok(Self { scheme, userinfo, authority, path, query: kept.join("&"), given })
-    }
-
-    fn name(&self) -> Result<String, InvalidConfig> {
-        let path = if self.path.is_empty() { "/" } else { &self.path };
-        Ok(format!("{}://{}{path}", self.scheme, self.authority))
-    }
-
-    fn publish_uri(&self) -> Result<Uri, InvalidConfig> {
-        let slash = if self.path.ends_with('/') { "" } else { "/" };
-        let mark = if self.query.is_empty() { "" } else { "?" };
-        let path_and_query = format!("{}{slash}publish/{mark}{}", self.path, self.query);
-        let uri = Uri::builder().scheme(self.scheme).authority(self.authority.clone()).path_and_query(path_and_query);
-        uri.build().map_err(|_| InvalidConfig::new("control URI", "has an invalid path or query"))
-    }
-
-    /// Only both together are credentials, as in the reference.
-    fn user(&self) -> Result<Option<(String, String)>, InvalidConfig> {
-        let Some((user, password)) = self.userinfo.as_deref().and_then(|userinfo| userinfo.split_once(':')) else {
-            return Ok(None);
-        };
-        if user.is_empty() || password.is_empty() {
-            return Ok(None);
-        }
-        let decode = |text| percent_decode_str(text).decode_utf8().map(Cow::into_owned);
-        match (decode(user), decode(password)) {
-            (Ok(user), Ok(password)) => Ok(Some((user, password))),
-            _ => Err(InvalidConfig::new("user or password", "is not UTF-8")),
-        }
-    }
-}
-
-/// Which of ours this parameter is. One that is nearly ours is an error: a key that is not read verifies nothing.
-fn known(name: &str) -> Result<Option<usize>, InvalidConfig> {
-    let plain =
-        |name: &str| name.chars().filter(|char| !"-_".contains(*char)).flat_map(char::to_lowercase).collect::<String>();
-    match PARAMETERS.iter().position(|ours| plain(ours) == plain(name)) {
-        Some(at) if PARAMETERS[at] == name => Ok(Some(at)),
-        Some(at) => Err(InvalidConfig::new(PARAMETERS[at], format!("is misspelt in the GRIP_URL, as {name:?}"))),
-        None => Ok(None),
-    }
-}
-
-/// A name or value of a query; `None` if it is not UTF-8.
-fn decode_form(text: &str) -> Option<String> {
-    percent_decode_str(&text.replace('+', " ")).decode_utf8().ok().map(Cow::into_owned)
 }
 
 #[cfg(test)]

@@ -10,17 +10,20 @@
 mod config;
 mod endpoint;
 mod hold;
+mod invalid;
 mod item;
 mod key;
 mod publisher;
 mod rendered;
 mod signature;
 pub mod transport;
+mod url;
 
 pub use config::Config;
-pub use endpoint::{Endpoint, InvalidConfig};
+pub use endpoint::Endpoint;
 pub(crate) use hold::encode_channel;
 pub use hold::Hold;
+pub use invalid::InvalidConfig;
 pub use item::Item;
 pub use publisher::{EndpointStats, Failure, Publisher};
 pub(crate) use publisher::{Place, Rejected, Report, BATCH_BYTES};
