@@ -226,19 +226,11 @@ impl Log {
     /// Everything behind `cursor`, up to `cap` bytes but at least one frame. `readers` may come for the same.
     #[inline]
     pub(super) fn read(&mut self, cursor: u64, cap: usize, readers: usize) -> Option<Answer> {
-        for at in (0..self.answers.len()).rev() {
-            let known = &self.answers[at];
-            if cursor < known.from || known.answer.last <= cursor {
-                continue;
-            }
-            if cursor < known.first {
-                return Some(self.take(at));
-            }
-            if let Some(answer) = self.take_end(at, cursor) {
-                return Some(answer);
-            }
+        let known = self.answers.iter().rposition(|known| known.from <= cursor && cursor < known.first);
+        match known {
+            Some(at) => Some(self.take(at)),
+            None => self.answer(cursor, cap, readers),
         }
-        self.answer(cursor, cap, readers)
     }
 
     fn take(&mut self, at: usize) -> Answer {
@@ -251,22 +243,6 @@ impl Log {
         }
     }
 
-    /// The end of a remembered answer, for a reader that is past its beginning. Those who were woken while a burst was
-    /// published have each had something else of it: they need no copy each of the rest.
-    fn take_end(&mut self, at: usize, cursor: u64) -> Option<Answer> {
-        let whole = &self.answers[at].answer;
-        let first = self.index_after(cursor);
-        let len = (self.end() - self.start_of(first)) as usize;
-        let worth_pinning = len >= whole.bytes.len() / 8;
-        if whole.last < self.tail() || !worth_pinning {
-            return None;
-        }
-        let mut answer = self.take(at);
-        answer.bytes.advance(answer.bytes.len() - len);
-        answer.events = (self.entries.len() - first) as u64;
-        Some(answer)
-    }
-
     /// An answer that nobody has asked for yet.
     fn answer(&mut self, cursor: u64, cap: usize, readers: usize) -> Option<Answer> {
         if self.tail() <= cursor || self.entries.is_empty() {
@@ -274,9 +250,12 @@ impl Log {
         }
         let first = self.index_after(cursor);
         let behind = self.index_capped(first, cap);
-        let newest = self.entries[behind - 1];
-        let bytes = self.copy_or_slice(self.start_of(first), newest.end);
-        let answer = Answer { bytes, last: newest.seq, events: (behind - first) as u64 };
+        let (start, newest) = (self.start_of(first), self.entries[behind - 1]);
+        let (last, events) = (newest.seq, (behind - first) as u64);
+        if let Some(bytes) = self.take_end(cursor, last, (newest.end - start) as usize) {
+            return Some(Answer { bytes, last, events });
+        }
+        let answer = Answer { bytes: self.copy_or_slice(start, newest.end), last, events };
         if readers > 1 {
             if self.answers.len() == ANSWERS {
                 self.answers.remove(0);
@@ -285,6 +264,18 @@ impl Log {
             self.answers.push(Remembered { answer: answer.clone(), from, first, wanted: readers - 1 });
         }
         Some(answer)
+    }
+
+    /// The last `len` bytes of a remembered answer that begins before `cursor` and ends with the frame `last`. Those who
+    /// were woken while a burst was published have each had something else of it: they need no copy each of the rest.
+    fn take_end(&mut self, cursor: u64, last: u64, len: usize) -> Option<Bytes> {
+        let worth_pinning = |whole: &Bytes| len >= whole.len() / 8;
+        let at = self.answers.iter().rposition(|Remembered { answer, first, .. }| {
+            answer.last == last && *first <= cursor && worth_pinning(&answer.bytes)
+        })?;
+        let Answer { mut bytes, .. } = self.take(at);
+        bytes.advance(bytes.len() - len);
+        Some(bytes)
     }
 
     /// Adds the frames with `cursor < seq <= cut` to `out`, up to `cap` bytes but at least one. If there are more, gives
