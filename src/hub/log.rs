@@ -233,6 +233,7 @@ impl Log {
         }
     }
 
+    #[inline]
     fn take(&mut self, at: usize) -> Answer {
         let known = &mut self.answers[at];
         known.wanted -= 1;
@@ -243,7 +244,8 @@ impl Log {
         }
     }
 
-    /// An answer that nobody has asked for yet.
+    /// An answer that nobody has asked for yet: one reader of a crowd comes here, the others should not pay for it.
+    #[inline(never)]
     fn answer(&mut self, cursor: u64, cap: usize, readers: usize) -> Option<Answer> {
         if self.tail() <= cursor || self.entries.is_empty() {
             return None;
