@@ -12,7 +12,7 @@ use eventstream::{Builder, Event, EventStream, PublishError};
 use futures::executor::block_on;
 use futures::future::join_all;
 use origin::{bind, field, serve, Client};
-use pushpin::{before_a_proxy, free_port, Pushpin, Setup};
+use pushpin::{behind_pushpin, free_port, Pushpin, Setup};
 
 const KEY: &str = "changeme";
 
@@ -28,7 +28,7 @@ fn behind(configure: impl FnOnce(Builder) -> Builder) -> Option<(Pushpin, EventS
 
 #[test]
 fn a_thousand_events_reach_five_clients_on_three_channels_in_order() {
-    before_a_proxy(|| {
+    behind_pushpin(|| {
         let Some((proxy, stream, _)) = behind(|builder| builder) else { return };
         let channels = ["a", "b", "c"];
         let clients: Vec<_> = (0..5).map(|_| Client::open(proxy.front, &channels)).collect();
@@ -48,7 +48,7 @@ fn a_thousand_events_reach_five_clients_on_three_channels_in_order() {
 
 #[test]
 fn the_proxy_sends_keep_alives_in_silence() {
-    before_a_proxy(|| {
+    behind_pushpin(|| {
         let Some((proxy, ..)) = behind(|builder| builder.keep_alive(Duration::from_secs(1))) else { return };
         let client = Client::open(proxy.front, &["quiet"]);
         for _ in 0..2 {
@@ -59,7 +59,7 @@ fn the_proxy_sends_keep_alives_in_silence() {
 
 #[test]
 fn an_odd_channel_name_gets_its_own_events_and_no_others() {
-    before_a_proxy(|| {
+    behind_pushpin(|| {
         let Some((proxy, stream, _)) = behind(|builder| builder) else { return };
         let names = [
             "a",
@@ -96,7 +96,7 @@ fn an_odd_channel_name_gets_its_own_events_and_no_others() {
 
 #[test]
 fn direct_clients_are_served_beside_proxied_ones() {
-    before_a_proxy(|| {
+    behind_pushpin(|| {
         let Some((proxy, stream, setup)) = behind(|builder| builder) else { return };
         let (proxied, direct) = (Client::open(proxy.front, &["a"]), Client::open(setup.origin, &["a"]));
         let id = block_on(stream.publish("a", Event::new("e").data("1"))).unwrap();
@@ -108,7 +108,7 @@ fn direct_clients_are_served_beside_proxied_ones() {
 
 #[test]
 fn a_client_that_comes_back_is_told_that_its_place_is_not_known() {
-    before_a_proxy(|| {
+    behind_pushpin(|| {
         let Some((proxy, stream, _)) = behind(|builder| builder) else { return };
         let id = block_on(stream.publish("a", Event::default())).unwrap();
         let (client, open) = Client::open_after(proxy.front, &["a"], Some(id.as_ref()));
@@ -123,7 +123,7 @@ fn a_client_that_comes_back_is_told_that_its_place_is_not_known() {
 
 #[test]
 fn requests_with_forged_or_expired_signatures_are_refused() {
-    before_a_proxy(|| {
+    behind_pushpin(|| {
         let Some((_proxy, stream, Setup { origin, .. })) = behind(|builder| builder) else { return };
         let vectors: serde_json::Value = serde_json::from_str(include_str!("vectors/grip-sig.json")).unwrap();
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
@@ -144,7 +144,7 @@ fn requests_with_forged_or_expired_signatures_are_refused() {
 #[cfg(feature = "jwt-simple")]
 #[test]
 fn a_proxy_that_signs_with_es256_is_believed_by_its_public_key() {
-    before_a_proxy(|| {
+    behind_pushpin(|| {
         let (listener, origin) = bind();
         let keys = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys");
         let private = format!("file:{}", keys.join("es256-private.pem").display());
@@ -167,7 +167,7 @@ fn a_proxy_that_signs_with_es256_is_believed_by_its_public_key() {
 
 #[test]
 fn a_closed_channel_ends_its_streams_behind_the_proxy_too() {
-    before_a_proxy(|| {
+    behind_pushpin(|| {
         let Some((proxy, stream, _)) = behind(|builder| builder) else { return };
         let (ends, stays) = (Client::open(proxy.front, &["a"]), Client::open(proxy.front, &["b"]));
         block_on(stream.publish("a", Event::new("last"))).unwrap();
@@ -182,7 +182,7 @@ fn a_closed_channel_ends_its_streams_behind_the_proxy_too() {
 /// While the proxy is away nothing is lost in silence: what no endpoint took is an error to the publisher and counted.
 #[test]
 fn the_origin_goes_on_while_the_proxy_is_restarted() {
-    before_a_proxy(|| {
+    behind_pushpin(|| {
         let Some((proxy, stream, setup)) = behind(|builder| builder) else { return };
         let direct = Client::open(setup.origin, &["a"]);
         let publish = |n: u32| stream.publish("a", Event::new("n").json(&n));

@@ -17,7 +17,7 @@ use eventstream::grip::{Config, Hold, Item, Publisher};
 use eventstream::runtime::Background;
 use futures::executor::block_on;
 use http::{HeaderMap, HeaderName, Response};
-use pushpin::{before_a_proxy, free_port, Pushpin, Setup};
+use pushpin::{behind_pushpin, free_port, Pushpin, Setup};
 use serde_json::{json, Value};
 
 /// Far more than anything takes.
@@ -286,7 +286,7 @@ fn recorded_rest(case: &Value) -> String {
 
 #[test]
 fn pushpin_makes_of_our_headers_and_items_what_was_meant() {
-    before_a_proxy(|| {
+    behind_pushpin(|| {
         let file: Value = serde_json::from_str(include_str!("vectors/pushpin-observed.json")).unwrap();
         let (mut answers, mut run, mut listed) = (HashMap::new(), Vec::new(), Vec::new());
         for recorded in file["cases"].as_array().unwrap() {
@@ -367,7 +367,7 @@ fn pushpin_makes_of_our_headers_and_items_what_was_meant() {
 
 #[test]
 fn keep_alives_arrive_byte_for_byte() {
-    before_a_proxy(|| {
+    behind_pushpin(|| {
         let ascii: Vec<u8> = (0..0x80).collect();
         let all: Vec<u8> = (0..=0xff).collect();
         let long = "event: keep-alive\ndata: \\;\t\n\n".repeat(100);
@@ -411,7 +411,7 @@ fn keep_alives_arrive_byte_for_byte() {
 
 #[test]
 fn a_channel_gets_its_own_items_and_no_others() {
-    before_a_proxy(|| {
+    behind_pushpin(|| {
         let names = [
             "a,b",
             "a, b",
@@ -470,7 +470,7 @@ fn a_channel_gets_its_own_items_and_no_others() {
 
 #[test]
 fn meta_values_arrive_as_they_were_given() {
-    before_a_proxy(|| {
+    behind_pushpin(|| {
         // An empty one is none to Pushpin.
         let values = [
             ("plain", "plain"),

@@ -26,7 +26,7 @@ thread_local! {
 /// Runs a test, and again when it failed and the log of its proxy has a stream canceled for a message out of sequence.
 /// That is Pushpin's own race (seen in 1.36): where a keep-alive of its connection manager meets the handing over of a
 /// new stream to its handler, the client is disconnected. On a busy machine it takes one stream of some hundreds.
-pub(crate) fn before_a_proxy(test: impl Fn()) {
+pub(crate) fn behind_pushpin(test: impl Fn()) {
     for _ in 0..AGAIN {
         CANCELED.set(false);
         match catch_unwind(AssertUnwindSafe(&test)) {
