@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
@@ -500,6 +501,23 @@ fn who_sits_down_while_another_polls_the_sleep_gets_another_try() {
     first.move_on();
     assert_eq!(first.poll(), "");
     assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+}
+
+/// As tokio's does when its runtime is gone.
+#[test]
+fn a_sleep_that_panics_when_one_polls_it_ends_for_those_who_share_it() {
+    let hook = Hook::default();
+    let [mut first, mut second] = pair(Hooked(ManualTimer::new(), hook.clone()));
+    *hook.lock().unwrap() = Some(Box::new(|| resume_unwind(Box::new(()))));
+    first.move_on();
+    assert!(catch_unwind(AssertUnwindSafe(|| first.poll())).is_err());
+    assert_eq!(second.woken.0.load(Ordering::Relaxed), 1);
+    // At another sleep, which is polled.
+    let polled = Arc::new(AtomicUsize::new(0));
+    let count = polled.clone();
+    *hook.lock().unwrap() = Some(Box::new(move || count.store(1, Ordering::Relaxed)));
+    assert_eq!(second.poll(), "");
+    assert_eq!((polled.load(Ordering::Relaxed), second.woken.0.load(Ordering::Relaxed)), (1, 1));
 }
 
 #[test]

@@ -16,8 +16,8 @@ use crate::event::Epoch;
 const CHUNK: usize = 16 << 10;
 /// An answer up to this size shares an allocation with others, a larger one has its own.
 const SMALL: usize = CHUNK / 4;
-/// A slice of a chunk must be worth pinning the chunk.
-const WORTH_PINNING: usize = CHUNK / 8;
+/// A slice must be worth pinning what it is a slice of: at least one part in so many.
+const WORTH_PINNING: usize = 8;
 /// How many answers are remembered for other readers at the same place.
 const ANSWERS: usize = 16;
 
@@ -271,7 +271,7 @@ impl Log {
     /// The last `len` bytes of a remembered answer that begins before `cursor` and ends with the frame `last`. Those who
     /// were woken while a burst was published have each had something else of it: they need no copy each of the rest.
     fn take_end(&mut self, cursor: u64, last: u64, len: usize) -> Option<Bytes> {
-        let worth_pinning = |whole: &Bytes| len >= whole.len() / 8;
+        let worth_pinning = |whole: &Bytes| len >= whole.len() / WORTH_PINNING;
         let at = self.answers.iter().rposition(|Remembered { answer, first, .. }| {
             answer.last == last && *first <= cursor && worth_pinning(&answer.bytes)
         })?;
@@ -319,7 +319,7 @@ impl Log {
 
     fn copy_or_slice(&self, start: u64, end: u64) -> Bytes {
         let len = (end - start) as usize;
-        if len >= WORTH_PINNING {
+        if len >= CHUNK / WORTH_PINNING {
             let index = self.chunks.partition_point(|chunk| chunk.start <= start);
             if let Some(chunk) = index.checked_sub(1).map(|index| &self.chunks[index]) {
                 let from = (start - chunk.start) as usize;
