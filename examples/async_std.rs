@@ -1,4 +1,5 @@
-//! The demo's routes on async-std: hyper over its sockets, and with `--features async-std` keep-alives by its timers.
+//! The demo's routes on async-std: hyper over its sockets, and with `--features async-std`
+//! keep-alives by its timers.
 //!
 //! async-std is discontinued; this is for programs that have it already.
 
@@ -38,7 +39,8 @@ async fn serve() -> Result<(), Box<dyn Error>> {
                     let _ = socket.set_nodelay(true);
                     // Any socket of the `futures` traits will do, these too.
                     let socket = Joined(FuturesIo::new(socket));
-                    let connection = http1::Builder::new().serve_connection(socket, server::service(&app));
+                    let connection =
+                        http1::Builder::new().serve_connection(socket, server::service(&app));
                     task::spawn(connections.watch(connection));
                 }
                 Err(error) => server::not_accepted(error).await,

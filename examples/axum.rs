@@ -1,4 +1,5 @@
-//! The demo's routes in axum: a [`Handler`](eventstream::Handler) as a service of the router, and `run` in a function.
+//! The demo's routes in axum: a [`Handler`](eventstream::Handler) as a service of the router, and
+//! `run` in a function.
 
 mod app;
 mod server;
@@ -34,7 +35,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::from_std(server::listen()?)?.tap_io(|socket| {
         let _ = socket.set_nodelay(true);
     });
-    let serving = axum::serve(listener, router).with_graceful_shutdown(server::closed(interrupted.clone()));
+    let serving =
+        axum::serve(listener, router).with_graceful_shutdown(server::closed(interrupted.clone()));
     let serving = tokio::spawn(serving.into_future());
     server::closed(interrupted).await;
     // It accepts no more, and is done when the streams are.

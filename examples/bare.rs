@@ -1,7 +1,9 @@
-//! The demo's routes without a framework or a server crate: a socket, `httparse`, and the body as a reader.
+//! The demo's routes without a framework or a server crate: a socket, `httparse`, and the body as a
+//! reader.
 //!
-//! Each connection is for one request, a client that closes its side is gone, and nobody is hurried: whoever serves the
-//! world this way wants a limit on how long a head may take. Keep-alives are on the default runtime, so none is named.
+//! Each connection is for one request, a client that closes its side is gone, and nobody is
+//! hurried: whoever serves the world this way wants a limit on how long a head may take.
+//! Keep-alives are on the default runtime, so none is named.
 
 mod app;
 mod server;
@@ -47,7 +49,10 @@ async fn serve() -> Result<(), Box<dyn Error>> {
                 Ok((socket, _)) => {
                     let (app, interrupted, open) = (app.clone(), interrupted.clone(), open.clone());
                     // A client that goes away is no failure.
-                    smol::spawn(async move { drop((connection(&app, socket, interrupted).await, open)) }).detach();
+                    smol::spawn(async move {
+                        drop((connection(&app, socket, interrupted).await, open))
+                    })
+                    .detach();
                 }
                 Err(error) => server::not_accepted(error).await,
             }
@@ -59,7 +64,11 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn connection(app: &Arc<App>, mut socket: TcpStream, interrupted: Receiver<()>) -> io::Result<()> {
+async fn connection(
+    app: &Arc<App>,
+    mut socket: TcpStream,
+    interrupted: Receiver<()>,
+) -> io::Result<()> {
     let _ = socket.set_nodelay(true);
     let head = future::or(read_head(&mut socket), async {
         server::closed(interrupted).await;
@@ -74,9 +83,11 @@ async fn connection(app: &Arc<App>, mut socket: TcpStream, interrupted: Receiver
         Ok(app.respond(req.map(|()| body)).await)
     };
     let answer = answer.await.unwrap_or_else(refusal);
-    // Nobody reads from the socket any more, so this sees the client go while there is nothing to write.
+    // Nobody reads from the socket any more, so this sees the client go while there is nothing to
+    // write.
     future::or(write(socket.clone(), answer, version, method), gone(socket.clone())).await?;
-    // A socket that is closed with something unread may take the end of the answer back (RFC 9112, 9.6).
+    // A socket that is closed with something unread may take the end of the answer back (RFC 9112,
+    // 9.6).
     socket.shutdown(Shutdown::Write)?;
     let overdue = async {
         Delay::new(LINGER).await;
@@ -98,7 +109,8 @@ fn refusal(status: StatusCode) -> Answer {
 /// A request without its body, and what came behind its head.
 type Head = (Request<()>, Bytes);
 
-/// `None` if the client left without asking for anything; else a head, or the status that refuses it.
+/// `None` if the client left without asking for anything; else a head, or the status that refuses
+/// it.
 async fn read_head(socket: &mut TcpStream) -> io::Result<Option<Result<Head, StatusCode>>> {
     let mut buffer = Vec::new();
     let mut piece = [0; 1024];
@@ -124,7 +136,9 @@ fn parse_head(buffer: &[u8]) -> Result<Option<(Request<()>, usize)>, StatusCode>
     let length = match head.parse(buffer) {
         Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) => return Ok(None),
-        Err(httparse::Error::TooManyHeaders) => return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+        Err(httparse::Error::TooManyHeaders) => {
+            return Err(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+        }
         Err(httparse::Error::Version) => return Err(StatusCode::HTTP_VERSION_NOT_SUPPORTED),
         Err(_) => return Err(StatusCode::BAD_REQUEST),
     };
@@ -146,7 +160,10 @@ fn body(
     if req.headers().contains_key(TRANSFER_ENCODING) {
         return Err(StatusCode::LENGTH_REQUIRED);
     }
-    let expects = req.headers().get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    let expects = req
+        .headers()
+        .get(EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     let rest = Rest {
         left: content_length(req.headers())?,
         waits: expects && behind.is_empty() && req.version() == Version::HTTP_11,
@@ -162,7 +179,10 @@ fn content_length(headers: &HeaderMap) -> Result<u64, StatusCode> {
     if !length.iter().all(u8::is_ascii_digit) || values.any(|other| other != length) {
         return Err(StatusCode::BAD_REQUEST);
     }
-    std::str::from_utf8(length).ok().and_then(|digits| digits.parse().ok()).ok_or(StatusCode::BAD_REQUEST)
+    std::str::from_utf8(length)
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .ok_or(StatusCode::BAD_REQUEST)
 }
 
 /// What is still to come of a request's body.
@@ -190,20 +210,28 @@ impl Rest {
             }
             self.behind = Bytes::from(piece).slice(..read);
         }
-        let ours = usize::try_from(self.left).map_or(self.behind.len(), |left| left.min(self.behind.len()));
+        let ours = usize::try_from(self.left)
+            .map_or(self.behind.len(), |left| left.min(self.behind.len()));
         self.left -= ours as u64;
         Ok(Some((Frame::data(self.behind.split_to(ours)), self)))
     }
 }
 
-async fn write(mut socket: TcpStream, answer: Answer, version: Version, method: Method) -> io::Result<()> {
+async fn write(
+    mut socket: TcpStream,
+    answer: Answer,
+    version: Version,
+    method: Method,
+) -> io::Result<()> {
     let (parts, body) = answer.into_parts();
     let length = body.size_hint().exact();
     // HTTP/1.0 knows no chunks: there the end of the connection is the end of the body.
     let chunked = length.is_none() && version == Version::HTTP_11;
     let mut head = format!("HTTP/1.1 {}\r\nconnection: close\r\n", parts.status).into_bytes();
     for (name, value) in &parts.headers {
-        head.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        head.extend_from_slice(
+            &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat(),
+        );
     }
     match length {
         None if chunked => head.extend_from_slice(b"transfer-encoding: chunked\r\n"),
@@ -225,7 +253,11 @@ async fn write(mut socket: TcpStream, answer: Answer, version: Version, method: 
 }
 
 /// All that is ready goes out in one write.
-async fn write_body(mut socket: TcpStream, mut body: impl AsyncBufRead + Unpin, chunked: bool) -> io::Result<()> {
+async fn write_body(
+    mut socket: TcpStream,
+    mut body: impl AsyncBufRead + Unpin,
+    chunked: bool,
+) -> io::Result<()> {
     loop {
         let ready = body.fill_buf().await?;
         let length = ready.len();

@@ -1,7 +1,7 @@
 //! The demo: a page that publishes and shows events.
 //!
-//! `cargo run --example demo`, then open the address it prints. `LISTEN`, `KEEP_ALIVE` (seconds), `HISTORY` (events kept
-//! per channel) and `GRIP_URL` are read from the environment.
+//! `cargo run --example demo`, then open the address it prints. `LISTEN`, `KEEP_ALIVE` (seconds),
+//! `HISTORY` (events kept per channel) and `GRIP_URL` are read from the environment.
 
 mod app;
 mod server;

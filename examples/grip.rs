@@ -1,5 +1,5 @@
-//! A small origin behind Pushpin that serves a crowd: the proxy has the clients, and this process publishes a tick a
-//! second, whatever their number.
+//! A small origin behind Pushpin that serves a crowd: the proxy has the clients, and this process
+//! publishes a tick a second, whatever their number.
 //!
 //! Start Pushpin with a route to this origin (`* 127.0.0.1:3000` in its `routes` file), then
 //!
@@ -8,8 +8,8 @@
 //! curl -N http://127.0.0.1:7999/events/ticks
 //! ```
 //!
-//! `GRIP_URL` names another proxy; its default is Pushpin's own sample configuration. A request to port 3000 itself is
-//! answered too, with a direct stream.
+//! `GRIP_URL` names another proxy; its default is Pushpin's own sample configuration. A request to
+//! port 3000 itself is answered too, with a direct stream.
 
 mod app;
 mod server;

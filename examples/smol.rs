@@ -1,4 +1,5 @@
-//! The demo's routes on smol: hyper over smol's sockets, keep-alives by smol's timers, see `server/smol.rs`.
+//! The demo's routes on smol: hyper over smol's sockets, keep-alives by smol's timers, see
+//! `server/smol.rs`.
 
 mod app;
 mod server;

@@ -1,4 +1,5 @@
-//! The demo's routes on tokio, over HTTP/1 and HTTP/2: hyper over tokio's sockets, keep-alives by tokio's timers.
+//! The demo's routes on tokio, over HTTP/1 and HTTP/2: hyper over tokio's sockets, keep-alives by
+//! tokio's timers.
 //!
 //! There is no TLS here, so a client must know that this is HTTP/2: `curl --http2-prior-knowledge`.
 
@@ -28,7 +29,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     let _ = socket.set_nodelay(true);
                     let http = auto::Builder::new(TokioExecutor::new());
                     let socket = Joined(TokioIo::new(socket));
-                    let connection = http.serve_connection(socket, server::service(&app)).into_owned();
+                    let connection =
+                        http.serve_connection(socket, server::service(&app)).into_owned();
                     tokio::spawn(connections.watch(connection));
                 }
                 Err(error) => server::not_accepted(error).await,

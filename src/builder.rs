@@ -17,7 +17,8 @@ use crate::proxy::Proxy;
 use crate::runtime::{Background, Executor, Timer};
 use crate::serve::Pace;
 
-/// Makes an [`EventStream`]. Setters never fail: [`build`](Builder::build) reports the first mistake.
+/// Makes an [`EventStream`]. Setters never fail: [`build`](Builder::build) reports the first
+/// mistake.
 ///
 /// ```
 /// use std::time::Duration;
@@ -69,17 +70,18 @@ impl Builder {
         self
     }
 
-    /// How long a body is silent before it gets a keep-alive (up to a tenth earlier, so that a crowd spreads out);
-    /// default 20 s, zero is never.
+    /// How long a body is silent before it gets a keep-alive (up to a tenth earlier, so that a
+    /// crowd spreads out); default 20 s, zero is never.
     ///
-    /// A client that vanished is noticed by the write that fails, so this also bounds how long its memory is held.
+    /// A client that vanished is noticed by the write that fails, so this also bounds how long its
+    /// memory is held.
     pub fn keep_alive(mut self, every: Duration) -> Self {
         self.keep_alive = every;
         self
     }
 
-    /// Tells clients how long to wait before they reconnect, with `stream-open`; default: nothing is said, and
-    /// browsers take a few seconds.
+    /// Tells clients how long to wait before they reconnect, with `stream-open`; default: nothing
+    /// is said, and browsers take a few seconds.
     pub fn retry(mut self, after: Duration) -> Self {
         if Event::default().retry(after).encode().is_err() {
             self.note("retry: too long");
@@ -239,8 +241,8 @@ impl Builder {
         self
     }
 
-    /// Takes the proxy from the environment: `GRIP_URL`, and `GRIP_VERIFY_KEY` for an endpoint that has no key to verify
-    /// with. Unset or empty is no proxy.
+    /// Takes the proxy from the environment: `GRIP_URL`, and `GRIP_VERIFY_KEY` for an endpoint that
+    /// has no key to verify with. Unset or empty is no proxy.
     pub fn grip_env(self) -> Self {
         self.grip(FromEnv)
     }
@@ -251,7 +253,8 @@ impl Builder {
         self
     }
 
-    /// What channel names are prefixed with at the proxy, on holds and on publications; default `events-`.
+    /// What channel names are prefixed with at the proxy, on holds and on publications; default
+    /// `events-`.
     ///
     /// It may hold letters, digits, `-`, `.`, `_`, `~` and `/`.
     pub fn grip_prefix(mut self, prefix: impl Into<String>) -> Self {
@@ -262,7 +265,8 @@ impl Builder {
         self
     }
 
-    /// Answers requests that did not come through a proxy with 501; default: they get direct streams.
+    /// Answers requests that did not come through a proxy with 501; default: they get direct
+    /// streams.
     pub fn require_proxy(mut self) -> Self {
         self.grip.require_proxy = true;
         self
@@ -274,7 +278,8 @@ impl Builder {
         self
     }
 
-    /// What carries publications to the control ports; default: `grip::transport::Hyper`, with the feature `hyper`.
+    /// What carries publications to the control ports; default: `grip::transport::Hyper`, with the
+    /// feature `hyper`.
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.grip.transport = Some(Arc::new(transport));
         self
@@ -298,9 +303,19 @@ impl Builder {
                         Arc::new(crate::grip::transport::Hyper::new())
                     }
                     #[cfg(not(feature = "hyper"))]
-                    None => return Err(BuildError::new("transport: none is set, and the feature `hyper` is off")),
+                    None => {
+                        return Err(BuildError::new(
+                            "transport: none is set, and the feature `hyper` is off",
+                        ))
+                    }
                 };
-                Publisher::with(config, transport, &*self.executor, self.timer.clone(), self.limits.grip_queue)
+                Publisher::with(
+                    config,
+                    transport,
+                    &*self.executor,
+                    self.timer.clone(),
+                    self.limits.grip_queue,
+                )
             }
         };
         Ok(Some(Proxy::new(publisher, setup.prefix, setup.require_proxy, setup.invalid_signature)))

@@ -23,7 +23,8 @@ use crate::subscription::Subscription;
 
 /// Channels of server-sent events, and the endpoints that serve them.
 ///
-/// A handle: clones are cheap and mean the same channels. Dropping the last one ends nothing that is still being read.
+/// A handle: clones are cheap and mean the same channels. Dropping the last one ends nothing that
+/// is still being read.
 ///
 /// ```
 /// use eventstream::{Event, EventStream};
@@ -62,19 +63,27 @@ impl EventStream {
         Builder::default()
     }
 
-    /// The process-wide stream of this name. The first caller builds it, later callers get the same one and their
-    /// `build` is not called.
+    /// The process-wide stream of this name. The first caller builds it, later callers get the same
+    /// one and their `build` is not called.
     ///
     /// Other names are not held up while `build` runs.
     ///
     /// # Errors
     ///
-    /// What `build` said; the next caller tries again. Also if `build` asks for the name that it is building.
-    pub fn named(name: &str, build: impl FnOnce() -> Result<Self, BuildError>) -> Result<Self, BuildError> {
+    /// What `build` said; the next caller tries again. Also if `build` asks for the name that it is
+    /// building.
+    pub fn named(
+        name: &str,
+        build: impl FnOnce() -> Result<Self, BuildError>,
+    ) -> Result<Self, BuildError> {
         named::get_or_build(name, build)
     }
 
-    pub(crate) fn from_parts(hub: Hub, pace: Pace, #[cfg(feature = "grip")] proxy: Option<Proxy>) -> Self {
+    pub(crate) fn from_parts(
+        hub: Hub,
+        pace: Pace,
+        #[cfg(feature = "grip")] proxy: Option<Proxy>,
+    ) -> Self {
         let inner = Inner {
             hub: Arc::new(hub),
             pace: Arc::new(pace),
@@ -86,10 +95,11 @@ impl EventStream {
 
     /// Publishes `event` on `channel` and wakes its subscribers.
     ///
-    /// They have it before this returns; the future tells the outcome, and dropping it undoes nothing. The channel is
-    /// made if it is not there. A reader that falls behind what it keeps ([`History`](crate::History)) gets a
-    /// `stream-reset`. The future yields once whenever the channel took half of what it keeps and nobody has read, so
-    /// that readers on the same thread keep up.
+    /// They have it before this returns; the future tells the outcome, and dropping it undoes
+    /// nothing. The channel is made if it is not there. A reader that falls behind what it keeps
+    /// ([`History`](crate::History)) gets a `stream-reset`. The future yields once whenever the
+    /// channel took half of what it keeps and nobody has read, so that readers on the same thread
+    /// keep up.
     ///
     /// # Errors
     ///
@@ -99,16 +109,21 @@ impl EventStream {
         self.publish_to(To::named(channel), &event)
     }
 
-    /// Publishes all of `events` or none: in order, and with nothing of others between them in the channel.
+    /// Publishes all of `events` or none: in order, and with nothing of others between them in the
+    /// channel.
     ///
-    /// It is one step: a batch of more than half of what the channel keeps may push out what readers on the same thread
-    /// had no chance to read yet.
+    /// It is one step: a batch of more than half of what the channel keeps may push out what
+    /// readers on the same thread had no chance to read yet.
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish), for the first event that is not valid; also if there are more than the channel
-    /// keeps.
-    pub fn publish_all(&self, channel: &str, events: impl IntoIterator<Item = Event>) -> Publishing<Vec<EventId>> {
+    /// As [`publish`](Self::publish), for the first event that is not valid; also if there are more
+    /// than the channel keeps.
+    pub fn publish_all(
+        &self,
+        channel: &str,
+        events: impl IntoIterator<Item = Event>,
+    ) -> Publishing<Vec<EventId>> {
         self.publish_all_to(To::named(channel), events)
     }
 
@@ -122,14 +137,16 @@ impl EventStream {
     }
 
     pub(crate) fn publish_to(&self, channel: To<'_>, event: &Event) -> Publishing<EventId> {
-        let id = |accepted: Accepted| (self.inner.hub.id_of(event, accepted.first), accepted.give_way);
+        let id =
+            |accepted: Accepted| (self.inner.hub.id_of(event, accepted.first), accepted.give_way);
         #[cfg(feature = "grip")]
         if let Some(proxy) = self.proxy() {
             let (report, reports) = async_channel::unbounded();
             let mut tap = proxy.tap(channel.name(), Some(&report));
             let accepted = self.inner.hub.publish(channel, event, self.inner.pace.now(), &mut tap);
             drop(tap);
-            return Publishing::new(accepted.map(id)).with_outcome(Outcome::new(reports, |id, _| id.clone()));
+            return Publishing::new(accepted.map(id))
+                .with_outcome(Outcome::new(reports, |id, _| id.clone()));
         }
         Publishing::new(self.publish_locally(channel, event).map(id))
     }
@@ -153,11 +170,16 @@ impl EventStream {
         Publishing::new(self.inner.hub.publish_all(channel, events, now, &mut ()).map(all))
     }
 
-    pub(crate) fn try_publish_to(&self, channel: To<'_>, event: &Event) -> Result<EventId, PublishError> {
+    pub(crate) fn try_publish_to(
+        &self,
+        channel: To<'_>,
+        event: &Event,
+    ) -> Result<EventId, PublishError> {
         #[cfg(feature = "grip")]
         if let Some(proxy) = self.proxy() {
             let mut tap = proxy.tap(channel.name(), None);
-            let accepted = self.inner.hub.publish(channel, event, self.inner.pace.now(), &mut tap)?;
+            let accepted =
+                self.inner.hub.publish(channel, event, self.inner.pace.now(), &mut tap)?;
             return Ok(self.inner.hub.id_of(event, accepted.first));
         }
         let accepted = self.publish_locally(channel, event)?;
@@ -165,13 +187,22 @@ impl EventStream {
     }
 
     /// Publishes to the subscribers of this process alone.
-    pub(crate) fn publish_locally(&self, channel: To<'_>, event: &Event) -> Result<Accepted, Refused> {
+    pub(crate) fn publish_locally(
+        &self,
+        channel: To<'_>,
+        event: &Event,
+    ) -> Result<Accepted, Refused> {
         self.inner.hub.publish(channel, event, self.inner.pace.now(), &mut ())
     }
 
     /// Publishes with the room that a sink has reserved.
     #[cfg(feature = "grip")]
-    pub(crate) fn publish_in(&self, channel: To<'_>, event: &Event, window: &mut Window) -> Result<Accepted, Refused> {
+    pub(crate) fn publish_in(
+        &self,
+        channel: To<'_>,
+        event: &Event,
+        window: &mut Window,
+    ) -> Result<Accepted, Refused> {
         match self.proxy() {
             Some(proxy) => {
                 let mut tap = window.tap(proxy, channel.name());
@@ -206,7 +237,8 @@ impl EventStream {
 
     /// Subscribes to all that is published on these channels from now on.
     ///
-    /// Where [`try_subscribe`](Self::try_subscribe) fails, this gives a subscription that has ended.
+    /// Where [`try_subscribe`](Self::try_subscribe) fails, this gives a subscription that has
+    /// ended.
     pub fn subscribe(&self, channels: impl Into<Channels>) -> Subscription {
         self.subscribe_or_end(&channels.into(), Start::Now)
     }
@@ -214,7 +246,11 @@ impl EventStream {
     /// Subscribes to all that comes after this id: what is kept first, then what is published.
     ///
     /// If something is no longer kept, or the id is not known, a `stream-reset` says so.
-    pub fn subscribe_after(&self, channels: impl Into<Channels>, last_event_id: &str) -> Subscription {
+    pub fn subscribe_after(
+        &self,
+        channels: impl Into<Channels>,
+        last_event_id: &str,
+    ) -> Subscription {
         self.subscribe_or_end(&channels.into(), Start::After(last_event_id))
     }
 
@@ -228,7 +264,8 @@ impl EventStream {
         channels: impl Into<Channels>,
         last_event_id: Option<&str>,
     ) -> Result<Subscription, SubscribeError> {
-        let cursor = self.cursor(&channels.into(), last_event_id.map_or(Start::Now, Start::After))?;
+        let cursor =
+            self.cursor(&channels.into(), last_event_id.map_or(Start::Now, Start::After))?;
         Ok(Subscription::new(cursor, self.inner.pace.clone()))
     }
 
@@ -237,15 +274,20 @@ impl EventStream {
         Subscription::new(cursor, self.inner.pace.clone())
     }
 
-    pub(crate) fn cursor(&self, channels: &Channels, start: Start<'_>) -> Result<Cursor, SubscribeError> {
+    pub(crate) fn cursor(
+        &self,
+        channels: &Channels,
+        start: Start<'_>,
+    ) -> Result<Cursor, SubscribeError> {
         self.inner.hub.subscribe(channels.as_slice(), start, self.inner.pace.now())
     }
 
     /// Answers a request with a whole SSE endpoint.
     ///
-    /// Takes any request and any started response, whose headers and extensions stay (CORS, cookies), and finishes it:
-    /// method, `Accept`, replay behind `Last-Event-ID`, headers, and a body that lives as long as the client. Channel
-    /// names are literal: nothing is expanded in them ([`handler`](Self::handler) does that).
+    /// Takes any request and any started response, whose headers and extensions stay (CORS,
+    /// cookies), and finishes it: method, `Accept`, replay behind `Last-Event-ID`, headers, and a
+    /// body that lives as long as the client. Channel names are literal: nothing is expanded in
+    /// them ([`handler`](Self::handler) does that).
     ///
     /// ```
     /// use eventstream::EventStream;
@@ -256,13 +298,18 @@ impl EventStream {
     /// let response = block_on(stream.run(&Request::new(()), Response::new(()), "news"));
     /// assert_eq!(response.headers()["content-type"], "text/event-stream");
     /// ```
-    pub fn run<Q, S>(&self, req: &Request<Q>, res: Response<S>, channels: impl Into<Channels>) -> Run {
+    pub fn run<Q, S>(
+        &self,
+        req: &Request<Q>,
+        res: Response<S>,
+        channels: impl Into<Channels>,
+    ) -> Run {
         let channels = channels.into();
         Run::new(run::answer(self, req, res, Ok(channels), Ok))
     }
 
-    /// An endpoint for channel templates: `{id}` is taken from [`Params`](crate::Params) or the path, `{?id}` from the
-    /// query.
+    /// An endpoint for channel templates: `{id}` is taken from [`Params`](crate::Params) or the
+    /// path, `{?id}` from the query.
     pub fn handler(&self, channels: impl Into<Channels>) -> Handler {
         Handler::templates(self.clone(), &channels.into())
     }
@@ -278,8 +325,8 @@ impl EventStream {
 
     /// Ends every stream that reads this channel, after what is kept, and frees the channel.
     ///
-    /// A stream of several channels ends too: to end what a user receives, close a channel of that user's own. Who
-    /// publishes or subscribes later gets a new channel of the same name.
+    /// A stream of several channels ends too: to end what a user receives, close a channel of that
+    /// user's own. Who publishes or subscribes later gets a new channel of the same name.
     pub fn close_channel(&self, channel: &str) {
         self.inner.hub.close_channel(channel);
         #[cfg(feature = "grip")]
@@ -299,18 +346,20 @@ impl EventStream {
             resets: counts.resets,
             retained_bytes: counts.retained_bytes,
             #[cfg(feature = "grip")]
-            bad_signatures: self.proxy().map_or(0, |proxy| proxy.bad_signatures.load(Ordering::Relaxed)),
+            bad_signatures: self
+                .proxy()
+                .map_or(0, |proxy| proxy.bad_signatures.load(Ordering::Relaxed)),
             #[cfg(feature = "grip")]
             grip: self.proxy().map(|proxy| proxy.publisher.stats()).unwrap_or_default(),
         }
     }
 
-    /// Closes the stream: publishing and subscribing fail from now on, requests are told to come back later, and open
-    /// streams end by themselves when they have handed out what is left.
+    /// Closes the stream: publishing and subscribing fail from now on, requests are told to come
+    /// back later, and open streams end by themselves when they have handed out what is left.
     ///
-    /// All of that has happened when this returns. The future is ready at once in process; behind a GRIP proxy it resolves
-    /// when the queues of all endpoints are empty, or after 10 s: what is left then has failed, and
-    /// [`stats`](Self::stats) counts it.
+    /// All of that has happened when this returns. The future is ready at once in process; behind a
+    /// GRIP proxy it resolves when the queues of all endpoints are empty, or after 10 s: what is
+    /// left then has failed, and [`stats`](Self::stats) counts it.
     pub fn close(&self) -> impl Future<Output = ()> + Send + 'static {
         self.inner.hub.close();
         #[cfg(feature = "grip")]
@@ -383,7 +432,8 @@ pub struct Stats {
 
 impl Serialize for Stats {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut stats = serializer.serialize_struct("Stats", if cfg!(feature = "grip") { 8 } else { 6 })?;
+        let mut stats =
+            serializer.serialize_struct("Stats", if cfg!(feature = "grip") { 8 } else { 6 })?;
         stats.serialize_field("subscriptions", &self.subscriptions)?;
         stats.serialize_field("channels", &self.channels)?;
         stats.serialize_field("published", &self.published)?;

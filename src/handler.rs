@@ -14,9 +14,11 @@ use crate::event_stream::EventStream;
 use crate::run::{answer, Run};
 use crate::serve::{decode, Body, Channels, Params, Refusal, Template, Value};
 
-/// An SSE endpoint: made once by [`EventStream::handler`] or [`EventStream::handler_fn`], called for each request.
+/// An SSE endpoint: made once by [`EventStream::handler`] or [`EventStream::handler_fn`], called
+/// for each request.
 ///
-/// Also a [`tower_service::Service`], for axum's `route_service` and other routers. Clones are cheap.
+/// Also a [`tower_service::Service`], for axum's `route_service` and other routers. Clones are
+/// cheap.
 ///
 /// ```
 /// use eventstream::EventStream;
@@ -46,18 +48,23 @@ type Pattern = Arc<Result<Router<()>, String>>;
 
 impl Handler {
     pub(crate) fn templates(stream: EventStream, templates: &Channels) -> Self {
-        let templates = templates.as_slice().iter().map(|template| Template::parse(template)).collect();
+        let templates =
+            templates.as_slice().iter().map(|template| Template::parse(template)).collect();
         Self { stream, channels: Source::Templates(Arc::new(templates)), path: None }
     }
 
-    pub(crate) fn function(stream: EventStream, f: impl Fn(&Request<()>) -> Channels + Send + Sync + 'static) -> Self {
+    pub(crate) fn function(
+        stream: EventStream,
+        f: impl Fn(&Request<()>) -> Channels + Send + Sync + 'static,
+    ) -> Self {
         Self { stream, channels: Source::Function(Arc::new(f)), path: None }
     }
 
-    /// Answers only paths of this pattern, such as `/rooms/{id}/events`, and takes parameters from them; others get 404.
+    /// Answers only paths of this pattern, such as `/rooms/{id}/events`, and takes parameters from
+    /// them; others get 404.
     ///
-    /// The pattern is matched against the URI as it arrives, and values are percent-decoded after. `{*rest}` takes the
-    /// rest of a path. [`Params`] in the request's extensions come first.
+    /// The pattern is matched against the URI as it arrives, and values are percent-decoded after.
+    /// `{*rest}` takes the rest of a path. [`Params`] in the request's extensions come first.
     pub fn path(mut self, pattern: &str) -> Self {
         let mut router = Router::new();
         let router = match router.insert(pattern, ()) {
@@ -70,15 +77,17 @@ impl Handler {
 
     /// Answers a request.
     ///
-    /// A parameter that is missing, empty or not UTF-8 is answered with 400, a template or pattern that does not parse
-    /// with 500 for every request: each names what is wrong.
+    /// A parameter that is missing, empty or not UTF-8 is answered with 400, a template or pattern
+    /// that does not parse with 500 for every request: each names what is wrong.
     pub fn call<Q>(&self, req: Request<Q>) -> Run {
         let (parts, _) = req.into_parts();
         let req = Request::from_parts(parts, ());
         let routed = self.captures(req.uri().path());
-        Run::new(answer(&self.stream, &req, Response::new(()), routed, |captures| match &self.channels {
-            Source::Function(f) => Ok(f(&req)),
-            Source::Templates(templates) => expand(templates, &req, &captures),
+        Run::new(answer(&self.stream, &req, Response::new(()), routed, |captures| {
+            match &self.channels {
+                Source::Function(f) => Ok(f(&req)),
+                Source::Templates(templates) => expand(templates, &req, &captures),
+            }
         }))
     }
 
@@ -91,7 +100,9 @@ impl Handler {
         match &**pattern {
             Err(why) => Err(misconfigured(why)),
             Ok(router) => match router.at(path) {
-                Ok(found) => Ok(found.params.iter().map(|(name, value)| (name.to_owned(), value)).collect()),
+                Ok(found) => {
+                    Ok(found.params.iter().map(|(name, value)| (name.to_owned(), value)).collect())
+                }
                 Err(_) => Err(Refusal::new(StatusCode::NOT_FOUND, "Not Found")),
             },
         }
@@ -112,11 +123,15 @@ fn expand(
     let route = |name: &str| -> Option<Value> {
         match params.and_then(|params| params.get(name)) {
             Some(value) => Some(Ok(value.to_owned())),
-            None => captures.iter().find(|(captured, _)| captured == name).map(|(_, value)| decode(value)),
+            None => captures
+                .iter()
+                .find(|(captured, _)| captured == name)
+                .map(|(_, value)| decode(value)),
         }
     };
     let templates = templates.as_ref().map_err(|why| misconfigured(why))?;
-    let channels: Result<Vec<_>, _> = templates.iter().map(|template| template.expand(route, req.uri())).collect();
+    let channels: Result<Vec<_>, _> =
+        templates.iter().map(|template| template.expand(route, req.uri())).collect();
     channels.map(Channels::from).map_err(|why| Refusal::bad_request(&why))
 }
 

@@ -35,9 +35,13 @@ pub(crate) fn get_or_build(
         match &*state {
             State::Built(stream) => return Ok(stream.clone()),
             State::Building(thread) if *thread == this_thread => {
-                return Err(BuildError::new(format!("event stream {name:?} is asked for while it is being built")));
+                return Err(BuildError::new(format!(
+                    "event stream {name:?} is asked for while it is being built"
+                )));
             }
-            State::Building(_) => state = slot.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            State::Building(_) => {
+                state = slot.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
+            }
             State::Empty => break,
         }
     }
@@ -82,7 +86,12 @@ mod tests {
     fn the_first_caller_builds_and_all_get_the_same() {
         let threads: Vec<_> = (0..4)
             .map(|_| {
-                thread::spawn(|| get_or_build("shared", build).unwrap().try_publish("a", Default::default()).unwrap())
+                thread::spawn(|| {
+                    get_or_build("shared", build)
+                        .unwrap()
+                        .try_publish("a", Default::default())
+                        .unwrap()
+                })
             })
             .collect();
         threads.into_iter().for_each(|thread| drop(thread.join().unwrap()));
@@ -91,11 +100,14 @@ mod tests {
 
     #[test]
     fn neither_a_failure_nor_a_panic_is_kept() {
-        let failure =
-            get_or_build("fails", || EventStream::builder().history(crate::History::default().events(0)).build());
+        let failure = get_or_build("fails", || {
+            EventStream::builder().history(crate::History::default().events(0)).build()
+        });
         assert_eq!(failure.unwrap_err().to_string(), "history: events: must not be zero");
-        let panicked =
-            thread::spawn(|| get_or_build("fails", || std::panic::resume_unwind(Box::new(()))).is_ok()).join();
+        let panicked = thread::spawn(|| {
+            get_or_build("fails", || std::panic::resume_unwind(Box::new(()))).is_ok()
+        })
+        .join();
         assert!(panicked.is_err());
         assert!(get_or_build("fails", build).is_ok());
     }
@@ -106,7 +118,10 @@ mod tests {
             get_or_build("inner", build)?;
             get_or_build("outer", build)
         });
-        assert_eq!(outer.unwrap_err().to_string(), r#"event stream "outer" is asked for while it is being built"#);
+        assert_eq!(
+            outer.unwrap_err().to_string(),
+            r#"event stream "outer" is asked for while it is being built"#
+        );
         assert_eq!(published("inner"), 0);
     }
 }

@@ -1,4 +1,5 @@
-//! How an event stream stands behind GRIP proxies: it answers their requests with holds, and publishes through them.
+//! How an event stream stands behind GRIP proxies: it answers their requests with holds, and
+//! publishes through them.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,8 +16,8 @@ use http::HeaderMap;
 use crate::event::{EventId, InvalidEvent, Mistake, OWN_ID_MAX};
 use crate::grip::BATCH_BYTES;
 use crate::grip::{
-    Failure, Hold, InvalidSignature, InvalidSignaturePolicy, Item, Place, Proxied, Publisher, Rejected, Rendered,
-    Report,
+    Failure, Hold, InvalidSignature, InvalidSignaturePolicy, Item, Place, Proxied, Publisher,
+    Rejected, Rendered, Report,
 };
 use crate::hub::Tap;
 use crate::publisher::PublishError;
@@ -42,7 +43,12 @@ pub(crate) enum Way {
 }
 
 impl Proxy {
-    pub(crate) fn new(publisher: Publisher, prefix: String, required: bool, policy: InvalidSignaturePolicy) -> Self {
+    pub(crate) fn new(
+        publisher: Publisher,
+        prefix: String,
+        required: bool,
+        policy: InvalidSignaturePolicy,
+    ) -> Self {
         if !publisher.config().verifies() {
             trace::warn!(
                 target: "eventstream::connect",
@@ -69,7 +75,11 @@ impl Proxy {
     }
 
     /// The headers that make the proxy keep the client, with a keep-alive if there is to be one.
-    pub(crate) fn hold(&self, channels: &[String], keep_alive: Option<(Duration, &'static [u8])>) -> HeaderMap {
+    pub(crate) fn hold(
+        &self,
+        channels: &[String],
+        keep_alive: Option<(Duration, &'static [u8])>,
+    ) -> HeaderMap {
         let hold = Hold::stream(channels.iter().map(|channel| format!("{}{channel}", self.prefix)));
         match keep_alive {
             Some((every, frame)) => hold.keep_alive(frame, every).headers(),
@@ -89,7 +99,11 @@ impl Proxy {
     }
 
     /// Follows a publication on `channel` into the queues.
-    pub(crate) fn tap<'a>(&'a self, channel: &str, report: Option<&'a Sender<Report>>) -> ProxyTap<'a> {
+    pub(crate) fn tap<'a>(
+        &'a self,
+        channel: &str,
+        report: Option<&'a Sender<Report>>,
+    ) -> ProxyTap<'a> {
         ProxyTap {
             publisher: &self.publisher,
             channel: format!("{}{channel}", self.prefix),
@@ -127,7 +141,12 @@ pub(crate) struct ProxyTap<'a> {
 }
 
 impl Tap for ProxyTap<'_> {
-    fn encoded(&mut self, before_id: &[u8], after_id: &[u8], own_id: bool) -> Result<(), InvalidEvent> {
+    fn encoded(
+        &mut self,
+        before_id: &[u8],
+        after_id: &[u8],
+        own_id: bool,
+    ) -> Result<(), InvalidEvent> {
         let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
         let frame = Rendered::frame(&self.channel, text(before_id), text(after_id), own_id);
         let (size, limit) = (frame.len(OWN_ID_MAX), BATCH_BYTES - 64);
@@ -140,7 +159,12 @@ impl Tap for ProxyTap<'_> {
 
     fn numbered(&mut self, id: impl FnOnce() -> EventId) {
         if let Some(frame) = self.frames.get(self.next) {
-            self.rejected.extend(self.publisher.queue(frame, id().as_ref(), self.report, &mut self.places));
+            self.rejected.extend(self.publisher.queue(
+                frame,
+                id().as_ref(),
+                self.report,
+                &mut self.places,
+            ));
             self.next += 1;
         }
     }
@@ -194,12 +218,15 @@ impl<T> Outcome<T> {
         }
         Poll::Ready(match self.failed.take() {
             None => Ok(()),
-            Some(Failed { id, failures }) => Err(PublishError::Grip { id: (self.id)(ids, &id), failures }),
+            Some(Failed { id, failures }) => {
+                Err(PublishError::Grip { id: (self.id)(ids, &id), failures })
+            }
         })
     }
 }
 
-/// A future that is reached through `&mut` alone: the lock is never taken, it only makes the future `Sync`.
+/// A future that is reached through `&mut` alone: the lock is never taken, it only makes the future
+/// `Sync`.
 struct Unshared<T>(Mutex<BoxFuture<'static, T>>);
 
 impl<T> Unshared<T> {
@@ -230,7 +257,8 @@ impl Window {
         self.collect(cx);
         if self.places.is_none() {
             let publisher = &self.publisher;
-            let reserving = self.reserving.get_or_insert_with(|| Unshared::new(publisher.reserve()));
+            let reserving =
+                self.reserving.get_or_insert_with(|| Unshared::new(publisher.reserve()));
             self.places = Some(ready!(reserving.poll(cx)));
             self.reserving = None;
         }
@@ -252,7 +280,9 @@ impl Window {
         self.collect(cx);
         Poll::Ready(match self.failed.take() {
             None => Ok(()),
-            Some(Failed { id, failures }) => Err(PublishError::Grip { id: EventId::given(id), failures }),
+            Some(Failed { id, failures }) => {
+                Err(PublishError::Grip { id: EventId::given(id), failures })
+            }
         })
     }
 

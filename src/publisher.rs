@@ -17,9 +17,9 @@ use crate::proxy::{Outcome, Window};
 
 /// What `publish` and `publish_all` return: the outcome of something that has already happened.
 ///
-/// Subscribers have the event before this exists. It is ready at once in process, but that now and then it yields once,
-/// so that a publisher in a loop does not overrun readers that share its thread; behind a GRIP proxy it is ready when
-/// every endpoint has accepted the event or failed.
+/// Subscribers have the event before this exists. It is ready at once in process, but that now and
+/// then it yields once, so that a publisher in a loop does not overrun readers that share its
+/// thread; behind a GRIP proxy it is ready when every endpoint has accepted the event or failed.
 ///
 /// # Cancel safety
 ///
@@ -141,12 +141,14 @@ impl fmt::Debug for ChannelPublisher {
 
 /// Publishes on one channel as a [`Sink`]. Made by [`EventStream::sink`].
 ///
-/// An event is delivered to subscribers when it is sent. In process there is nothing to wait for, but that now and then
-/// the sink is not ready once, so that readers on the same thread keep up. Behind a GRIP proxy it is ready when the queue
-/// of every endpoint has room, and flushing or closing it waits until all that it sent was accepted or has failed, and
-/// reports what failed since the last time; the sink goes on.
+/// An event is delivered to subscribers when it is sent. In process there is nothing to wait for,
+/// but that now and then the sink is not ready once, so that readers on the same thread keep up.
+/// Behind a GRIP proxy it is ready when the queue of every endpoint has room, and flushing or
+/// closing it waits until all that it sent was accepted or has failed, and reports what failed
+/// since the last time; the sink goes on.
 ///
-/// An event that is not valid fails `start_send`, and the sink goes on. Closing it leaves the channel open.
+/// An event that is not valid fails `start_send`, and the sink goes on. Closing it leaves the
+/// channel open.
 #[must_use = "a sink does nothing unless something is sent to it"]
 pub struct ChannelSink {
     publisher: ChannelPublisher,
@@ -158,7 +160,10 @@ pub struct ChannelSink {
 impl Sink<Event> for ChannelSink {
     type Error = PublishError;
 
-    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), PublishError>> {
+    fn poll_ready(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), PublishError>> {
         if let Some(channel) = self.give_way.take() {
             return give_way(&channel, cx);
         }
@@ -187,7 +192,10 @@ impl Sink<Event> for ChannelSink {
         not(feature = "grip"),
         expect(unused_variables, unused_mut, reason = "in process nothing is left to wait for")
     )]
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), PublishError>> {
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), PublishError>> {
         #[cfg(feature = "grip")]
         if let Some(window) = &mut self.window {
             return window.poll_flush(cx);

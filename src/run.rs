@@ -12,7 +12,8 @@ use crate::hub::SubscribeError;
 #[cfg(feature = "grip")]
 use crate::proxy::{Proxy, Way};
 use crate::serve::{
-    accepts_events, ask, clear_framing, options_headers, stream_headers, Ask, Body, Channels, LastEventId, Refusal,
+    accepts_events, ask, clear_framing, options_headers, stream_headers, Ask, Body, Channels,
+    LastEventId, Refusal,
 };
 #[cfg(feature = "grip")]
 use crate::serve::{open_frame, KEEP_ALIVE};
@@ -26,7 +27,8 @@ use crate::trace;
 pub struct Run(Option<Box<Response<Body>>>);
 
 impl Run {
-    /// In a box until it is awaited: a server keeps room for a handler's future as long as the connection lasts.
+    /// In a box until it is awaited: a server keeps room for a handler's future as long as the
+    /// connection lasts.
     pub(crate) fn new(response: Response<Body>) -> Self {
         Self(Some(Box::new(response)))
     }
@@ -43,7 +45,8 @@ impl Future for Run {
     }
 }
 
-/// Finishes `res` as the answer. What was not routed is refused first; `channels` is asked when all before it is well.
+/// Finishes `res` as the answer. What was not routed is refused first; `channels` is asked when all
+/// before it is well.
 pub(crate) fn answer<Q, S, R>(
     stream: &EventStream,
     req: &Request<Q>,
@@ -58,7 +61,9 @@ pub(crate) fn answer<Q, S, R>(
     let (mut parts, _) = res.into_parts();
     clear_framing(&mut parts.headers);
     let (method, headers, uri) = (req.method(), req.headers(), req.uri());
-    let (status, body) = match routed.and_then(|route| steps(stream, method, headers, uri, || channels(route))) {
+    let (status, body) = match routed
+        .and_then(|route| steps(stream, method, headers, uri, || channels(route)))
+    {
         Ok(Answer::Options) => {
             options_headers(&mut parts.headers);
             (StatusCode::NO_CONTENT, Body::empty())
@@ -133,14 +138,16 @@ fn behind<'a>(stream: &'a EventStream, headers: &HeaderMap) -> Result<Option<&'a
     let Some(proxy) = stream.proxy() else { return Ok(None) };
     match proxy.way(headers) {
         Ok(Way::Proxied) => Ok(Some(proxy)),
-        Ok(Way::Direct) if proxy.required => Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "Not Implemented")),
+        Ok(Way::Direct) if proxy.required => {
+            Err(Refusal::new(StatusCode::NOT_IMPLEMENTED, "Not Implemented"))
+        }
         Ok(Way::Direct) => Ok(None),
         Err(_) => Err(Refusal::new(StatusCode::FORBIDDEN, "GRIP Signature Invalid")),
     }
 }
 
-/// Tells the proxy to keep the client. It begins with what a direct stream would begin with; where the client was before
-/// cannot be known here, and it is told so.
+/// Tells the proxy to keep the client. It begins with what a direct stream would begin with; where
+/// the client was before cannot be known here, and it is told so.
 #[cfg(feature = "grip")]
 fn hold(
     stream: &EventStream,
@@ -154,7 +161,9 @@ fn hold(
     let limit = hub.limits().hold_channels;
     if channels.len() > limit {
         let count = channels.len();
-        return Err(Refusal::bad_request(&format!("{count} channels are over the limit of {limit} behind a proxy")));
+        return Err(Refusal::bad_request(&format!(
+            "{count} channels are over the limit of {limit} behind a proxy"
+        )));
     }
     let closed = if stream.is_closed() { Some(come_back_later(stream)?) } else { None };
     if ask == Ask::Head {
@@ -176,7 +185,8 @@ fn hold(
     Ok(Answer::Hold(proxy.hold(channels, keep_alive), Body::text(body)))
 }
 
-/// An answer after which a browser tries again: at any other status than 200 its EventSource gives up for good.
+/// An answer after which a browser tries again: at any other status than 200 its EventSource gives
+/// up for good.
 fn come_back_later(stream: &EventStream) -> Result<Body, Refusal> {
     if stream.limits().refuse_with_503 {
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"));

@@ -14,14 +14,16 @@ use crate::serve::{Body, Pace};
 
 /// The events of one or several channels, in one total order, as bytes ready for the wire.
 ///
-/// Each item is one or more whole frames: all that was ready, up to [`Limits::item`](crate::Limits::item) bytes. Every
-/// subscriber at the same place of the same channel gets the same [`Bytes`]. If an event that was due is no longer
-/// kept, a `stream-reset` frame stands in its place and names the channel. There is no `stream-open` and no keep-alive
-/// in it: [`into_body`](Subscription::into_body) adds those.
+/// Each item is one or more whole frames: all that was ready, up to
+/// [`Limits::item`](crate::Limits::item) bytes. Every subscriber at the same place of the same
+/// channel gets the same [`Bytes`]. If an event that was due is no longer kept, a `stream-reset`
+/// frame stands in its place and names the channel. There is no `stream-open` and no keep-alive in
+/// it: [`into_body`](Subscription::into_body) adds those.
 ///
-/// The stream ends when it has handed out what is left after [`EventStream::close`](crate::EventStream::close), or
-/// after [`close_channel`](crate::EventStream::close_channel) of any of its channels. A subscription that is not polled
-/// costs its cursor and delays nobody.
+/// The stream ends when it has handed out what is left after
+/// [`EventStream::close`](crate::EventStream::close), or after
+/// [`close_channel`](crate::EventStream::close_channel) of any of its channels. A subscription that
+/// is not polled costs its cursor and delays nobody.
 ///
 /// # Cancel safety
 ///
@@ -45,7 +47,8 @@ impl Subscription {
 
     /// Where the subscription is: a new one after this id misses nothing and repeats nothing.
     ///
-    /// It moves with each item handed out. Behind an id that could not be placed it is where the stream goes on.
+    /// It moves with each item handed out. Behind an id that could not be placed it is where the
+    /// stream goes on.
     pub fn last_event_id(&self) -> EventId {
         self.cursor.last_event_id()
     }

@@ -1,6 +1,7 @@
 //! Locks and atomics: the standard library's, or loom's where a model is checked.
 //!
-//! The locks outlive a panic: nothing but plain data is touched under them, so what they guard stays whole.
+//! The locks outlive a panic: nothing but plain data is touched under them, so what they guard
+//! stays whole.
 
 use std::sync::PoisonError;
 

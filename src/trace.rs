@@ -1,7 +1,9 @@
-//! What is told to `tracing`, with the feature of that name. Without it nothing is, and nothing is computed for it.
+//! What is told to `tracing`, with the feature of that name. Without it nothing is, and nothing is
+//! computed for it.
 //!
-//! Targets are `eventstream::connect`, `hold`, `publish`, `grip`, `reset` and `close`. What subscribers do with it is a
-//! user's code: never call these under a lock. Data, keys and tokens are not told.
+//! Targets are `eventstream::connect`, `hold`, `publish`, `grip`, `reset` and `close`. What
+//! subscribers do with it is a user's code: never call these under a lock. Data, keys and tokens
+//! are not told.
 
 #[cfg(all(feature = "grip", feature = "tracing"))]
 pub(crate) use tracing::warn;

@@ -1,6 +1,7 @@
 //! The runtimes that can be plugged in: their own timers and tasks serve a stream.
 //!
-//! async-std's is tested where its feature is on: `cargo test --features async-std --test adapters`.
+//! async-std's is tested where its feature is on: `cargo test --features async-std --test
+//! adapters`.
 #![cfg(feature = "grip")]
 
 use std::pin::pin;
@@ -18,7 +19,8 @@ use futures_timer::Delay;
 /// Far more than anything takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A keep-alive sleeps, and publishing through a proxy runs a task: both by the runtime that was plugged in.
+/// A keep-alive sleeps, and publishing through a proxy runs a task: both by the runtime that was
+/// plugged in.
 fn a_runtime_serves_a_stream<R>(runtime: R, block_on: impl Fn(BoxFuture<'_, ()>))
 where
     R: Executor + Timer,
@@ -63,13 +65,19 @@ fn async_std_serves_a_stream() {
 
 #[test]
 fn tokio_serves_a_stream_within_the_runtime_and_from_outside() {
-    for mut builder in [tokio::runtime::Builder::new_multi_thread(), tokio::runtime::Builder::new_current_thread()] {
+    for mut builder in
+        [tokio::runtime::Builder::new_multi_thread(), tokio::runtime::Builder::new_current_thread()]
+    {
         let runtime = builder.enable_time().build().unwrap();
         let inside = runtime.block_on(async { Tokio::current() });
         a_runtime_serves_a_stream(inside, |future| runtime.block_on(future));
     }
     // Built, published to and read on a thread that knows no tokio.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .unwrap();
     a_runtime_serves_a_stream(Tokio::from(runtime.handle().clone()), |future| block_on(future));
 }
 
@@ -89,10 +97,16 @@ async fn a_clock_that_tokio_has_paused_is_the_streams_clock_too() {
 
 #[test]
 fn a_tokio_runtime_that_is_gone_costs_the_proxies_and_nothing_else() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_time()
+        .build()
+        .unwrap();
     let handle = runtime.handle().clone();
     let built = || {
-        let grip = EventStream::builder().runtime(Tokio::from(handle.clone())).grip("http://proxy.example:5561/");
+        let grip = EventStream::builder()
+            .runtime(Tokio::from(handle.clone()))
+            .grip("http://proxy.example:5561/");
         grip.transport(RecordingTransport::new()).build().unwrap()
     };
     let before = built();
@@ -105,7 +119,8 @@ fn a_tokio_runtime_that_is_gone_costs_the_proxies_and_nothing_else() {
     }
 }
 
-/// tokio's sleeps are not polled where a task has used up its share of a turn: they only ask to be polled again.
+/// tokio's sleeps are not polled where a task has used up its share of a turn: they only ask to be
+/// polled again.
 #[tokio::test(start_paused = true)]
 async fn a_keep_alive_comes_though_the_task_had_no_share_of_its_turn_left() {
     let stream = EventStream::builder().runtime(Tokio::current()).build().unwrap();
@@ -126,6 +141,9 @@ async fn a_keep_alive_comes_though_the_task_had_no_share_of_its_turn_left() {
         stream
     });
     let _stream = publishing.await.unwrap();
-    let names = tokio::time::timeout(Duration::from_secs(3600), reader).await.expect("a keep-alive comes").unwrap();
+    let names = tokio::time::timeout(Duration::from_secs(3600), reader)
+        .await
+        .expect("a keep-alive comes")
+        .unwrap();
     assert_eq!(names, ["stream-open", "e", "keep-alive"]);
 }

@@ -1,4 +1,5 @@
-//! The body of an answer: what it hands out and when, in each of its three shapes, and what it frees.
+//! The body of an answer: what it hands out and when, in each of its three shapes, and what it
+//! frees.
 
 mod common;
 
@@ -59,7 +60,10 @@ fn stream_open_repeats_the_position_of_a_client_that_returns() {
     let stream = EventStream::new();
     let ids: Vec<_> = (0..3).map(|n| publish(&stream, "a", &n.to_string())).collect();
     let mut returning = stream.subscribe_after("a", &ids[1]).into_body();
-    assert_eq!(body_text(&mut returning), format!("id: {}\n{OPEN}id: {}\ndata: 2\n\n", ids[1], ids[2]));
+    assert_eq!(
+        body_text(&mut returning),
+        format!("id: {}\n{OPEN}id: {}\ndata: 2\n\n", ids[1], ids[2])
+    );
     let mut subscription = stream.subscribe_after("a", &ids[0]);
     block_on(subscription.next()).unwrap();
     assert_eq!(body_text(&mut subscription.into_body()), format!("id: {}\n{OPEN}", ids[2]));
@@ -69,12 +73,16 @@ fn stream_open_repeats_the_position_of_a_client_that_returns() {
 fn stream_open_never_carries_a_position_past_a_reset() {
     let stream = EventStream::builder().history(History::default().events(1)).build().unwrap();
     let ids: Vec<_> = (0..3).map(|n| publish(&stream, "a", &n.to_string())).collect();
-    let reset = |reason| format!("event: stream-reset\ndata: {{\"channels\":[\"a\"],\"reason\":\"{reason}\"}}\n\n");
+    let reset = |reason| {
+        format!("event: stream-reset\ndata: {{\"channels\":[\"a\"],\"reason\":\"{reason}\"}}\n\n")
+    };
     let mut evicted = stream.subscribe_after("a", &ids[0]).into_body();
     let first = &ids[0];
-    let expected = format!("id: {first}\n{OPEN}id: {first}\n{}id: {}\ndata: 2\n\n", reset("evicted"), ids[2]);
+    let expected =
+        format!("id: {first}\n{OPEN}id: {first}\n{}id: {}\ndata: 2\n\n", reset("evicted"), ids[2]);
     assert_eq!(body_text(&mut evicted), expected);
-    // Where the client was is not known: any id would hide that, if the stream broke before the reset.
+    // Where the client was is not known: any id would hide that, if the stream broke before the
+    // reset.
     let mut unknown = stream.subscribe_after("a", "no id of ours").into_body();
     assert_eq!(body_text(&mut unknown), format!("{OPEN}id: {}\n{}", ids[2], reset("unknown")));
 }
@@ -98,13 +106,15 @@ fn fields_of_an_event_come_in_one_order() {
     let full = || Event::new("e").data("d1\nd2").retry(SECOND).comment("c1\rc2");
     let id = stream.try_publish("a", full()).unwrap();
     stream.try_publish("a", full().id("own")).unwrap();
-    let frame = |id: &str| format!(": c1\n: c2\nid: {id}\nevent: e\nretry: 1000\ndata: d1\ndata: d2\n\n");
+    let frame =
+        |id: &str| format!(": c1\n: c2\nid: {id}\nevent: e\nretry: 1000\ndata: d1\ndata: d2\n\n");
     assert_eq!(body_text(&mut body), frame(id.as_ref()) + &frame("own"));
 }
 
 // One body, three shapes.
 
-/// Bodies that will hand out the same, of a stream that is closed: `stream-open`, some frames, the end.
+/// Bodies that will hand out the same, of a stream that is closed: `stream-open`, some frames, the
+/// end.
 fn alike(count: usize) -> (Vec<Body>, Vec<u8>) {
     let stream = EventStream::builder().limits(Limits::default().item(16)).build().unwrap();
     let bodies: Vec<_> = (0..count).map(|_| body(&stream, "a")).collect();
@@ -165,7 +175,8 @@ fn as_a_reader_it_is_the_same_bytes_in_pieces_of_any_size() {
 #[test]
 fn as_a_buffered_reader_it_is_the_same_lines_and_keeps_what_was_not_consumed() {
     let (mut bodies, bytes) = alike(2);
-    let lines: Vec<_> = block_on(bodies.pop().unwrap().into_async_read().lines().map(Result::unwrap).collect());
+    let lines: Vec<_> =
+        block_on(bodies.pop().unwrap().into_async_read().lines().map(Result::unwrap).collect());
     assert_eq!(lines, String::from_utf8(bytes.clone()).unwrap().lines().collect::<Vec<_>>());
     let mut reader = bodies.pop().unwrap().into_async_read();
     let mut received = Vec::new();
@@ -190,7 +201,8 @@ fn quiet_body(builder: Builder) -> (EventStream, Body, ManualTimer) {
     (stream, body, timer)
 }
 
-/// How long it takes, by quarter seconds, until the body hands something out; `None` if it does not within a minute.
+/// How long it takes, by quarter seconds, until the body hands something out; `None` if it does not
+/// within a minute.
 fn silence(body: &mut Body, timer: &ManualTimer) -> Option<(Duration, String)> {
     (1..=240).find_map(|quarters| {
         timer.advance(SECOND / 4);
@@ -221,7 +233,10 @@ fn keep_alives_of_a_crowd_are_spread_and_only_ever_early() {
     assert_eq!(count(18 * SECOND - Duration::from_nanos(1)), 0);
     let parts: Vec<_> = (0..4).map(|_| count(SECOND / 2 + Duration::from_nanos(1))).collect();
     assert_eq!(parts.iter().sum::<usize>(), 200);
-    assert!(parts.iter().all(|part| (1..100).contains(part)), "no half second has most of them: {parts:?}");
+    assert!(
+        parts.iter().all(|part| (1..100).contains(part)),
+        "no half second has most of them: {parts:?}"
+    );
 }
 
 /// Counts how often it is woken.
@@ -249,7 +264,8 @@ fn a_keep_alive_wakes_the_task_that_waits() {
     assert!(count.0.load(Ordering::Relaxed) > 1 && poll().is_ready());
 }
 
-/// A body that is only polled when it was woken, as by an executor, first by one task and then by another.
+/// A body that is only polled when it was woken, as by an executor, first by one task and then by
+/// another.
 struct Task {
     body: Body,
     woken: Arc<Count>,
@@ -267,7 +283,9 @@ impl Task {
     fn poll(&mut self) -> String {
         let waker = Waker::from(self.woken.clone());
         let mut text = Vec::new();
-        while let Poll::Ready(Some(item)) = self.body.poll_next_unpin(&mut Context::from_waker(&waker)) {
+        while let Poll::Ready(Some(item)) =
+            self.body.poll_next_unpin(&mut Context::from_waker(&waker))
+        {
             text.extend_from_slice(&item.unwrap());
         }
         String::from_utf8(text).unwrap()
@@ -355,8 +373,9 @@ impl Timer for Hasty {
 
 /// So many that all of them share their sleeps with others.
 fn crowd(stream: &EventStream) -> Vec<Task> {
-    let mut crowd: Vec<_> =
-        (0..500).map(|_| Task { body: body(stream, "a"), woken: Arc::new(Count(AtomicUsize::new(0))) }).collect();
+    let mut crowd: Vec<_> = (0..500)
+        .map(|_| Task { body: body(stream, "a"), woken: Arc::new(Count(AtomicUsize::new(0))) })
+        .collect();
     assert!(crowd.iter_mut().all(|task| task.poll() == OPEN));
     crowd
 }
@@ -374,7 +393,10 @@ fn all_are_kept_alive(crowd: &mut [Task], timer: &ManualTimer, periods: usize) {
                 let text = task.run();
                 if !text.is_empty() {
                     assert_eq!(text, KEEP_ALIVE);
-                    assert!((72..=80).contains(silence), "after {silence} quarters of a second, at {quarter}");
+                    assert!(
+                        (72..=80).contains(silence),
+                        "after {silence} quarters of a second, at {quarter}"
+                    );
                     (*silence, *count) = (0, *count + 1);
                 }
             }
@@ -402,8 +424,8 @@ fn a_crowd_shares_its_sleeps() {
 fn who_shares_a_sleep_needs_nobody_else_for_it() {
     let timer = ManualTimer::new();
     let stream = without_history().timer(timer.clone()).build().unwrap();
-    // Every third has a client that takes nothing, so its server does not poll it; every third leaves, the first one among
-    // them; and the rest is polled by another task.
+    // Every third has a client that takes nothing, so its server does not poll it; every third
+    // leaves, the first one among them; and the rest is polled by another task.
     let (mut stuck, mut others) = (Vec::new(), Vec::new());
     for (index, mut task) in crowd(&stream).into_iter().enumerate() {
         match index % 3 {
@@ -451,8 +473,10 @@ impl Timer for Mute {
 
 /// Two that share a sleep for sure: their period is too short for any jitter.
 fn pair(timer: impl Timer) -> [Task; 2] {
-    let stream = without_history().timer(timer).keep_alive(Duration::from_nanos(8)).build().unwrap();
-    let mut pair = [(); 2].map(|()| Task { body: body(&stream, "a"), woken: Arc::new(Count(AtomicUsize::new(0))) });
+    let stream =
+        without_history().timer(timer).keep_alive(Duration::from_nanos(8)).build().unwrap();
+    let mut pair = [(); 2]
+        .map(|()| Task { body: body(&stream, "a"), woken: Arc::new(Count(AtomicUsize::new(0))) });
     assert!(pair.iter_mut().all(|task| task.poll() == OPEN));
     pair
 }
@@ -547,7 +571,8 @@ fn each_frame_starts_the_silence_anew() {
 
 #[test]
 fn a_reset_is_a_frame_too() {
-    let (stream, mut body, timer) = quiet_body(EventStream::builder().history(History::default().events(1)));
+    let (stream, mut body, timer) =
+        quiet_body(EventStream::builder().history(History::default().events(1)));
     timer.advance(17 * SECOND);
     publish(&stream, "a", "1");
     publish(&stream, "a", "2");
@@ -618,10 +643,17 @@ fn after_close_a_body_hands_out_what_is_left_and_ends() {
         ] {
             let text = body_text(body);
             assert!(body.is_terminated());
-            assert_eq!(text.lines().filter(|line| line.starts_with("data:")).collect::<Vec<_>>(), expected);
+            assert_eq!(
+                text.lines().filter(|line| line.starts_with("data:")).collect::<Vec<_>>(),
+                expected
+            );
             assert!(!text.contains("keep-alive") && text.ends_with("\n\n"));
         }
-        assert_eq!(stream.stats().subscriptions, 0, "an ended body holds nothing, though it is not dropped");
+        assert_eq!(
+            stream.stats().subscriptions,
+            0,
+            "an ended body holds nothing, though it is not dropped"
+        );
     }
 }
 
@@ -741,7 +773,10 @@ fn without_history_a_last_event_id_is_ignored() {
         assert_eq!(body_text(&mut answer), OPEN, "{id}");
     }
     let req = Request::get("/?lastEventId=%FF").body(()).unwrap();
-    assert_eq!(body_text(&mut block_on(stream.run(&req, Response::new(()), "a")).into_body()), OPEN);
+    assert_eq!(
+        body_text(&mut block_on(stream.run(&req, Response::new(()), "a")).into_body()),
+        OPEN
+    );
 }
 
 #[test]
@@ -751,6 +786,9 @@ fn without_history_a_reader_that_lags_is_told_without_an_id() {
     (0..257).for_each(|n| drop(publish(&stream, "a", &n.to_string())));
     let text = body_text(&mut slow);
     let reset = "event: stream-reset\ndata: {\"channels\":[\"a\"],\"reason\":\"lagged\"}\n\n";
-    assert!(text.starts_with(&format!("{OPEN}{reset}data: 1\n\n")) && text.ends_with("\ndata: 256\n\n"), "{text}");
+    assert!(
+        text.starts_with(&format!("{OPEN}{reset}data: 1\n\n")) && text.ends_with("\ndata: 256\n\n"),
+        "{text}"
+    );
     assert!(!text.contains("id:"));
 }

@@ -14,7 +14,12 @@ fn demo(listen: &str) -> (Process, String) {
 }
 
 fn publish(server: &str, query: &str, data: &str) -> String {
-    ureq::post(format!("{server}/publish/lobby?{query}")).send(data).unwrap().body_mut().read_json().unwrap()
+    ureq::post(format!("{server}/publish/lobby?{query}"))
+        .send(data)
+        .unwrap()
+        .body_mut()
+        .read_json()
+        .unwrap()
 }
 
 #[test]
@@ -34,7 +39,10 @@ fn a_page_sees_named_events_and_comes_back_after_the_server_was_killed() {
     let named = publish(&url, "event=greeting", r#"{"a":"\u2028é"}"#);
     let own = publish(&url, "id=my%20own", "[1,\n2]");
     let seen = page.wait_for("witnessed.length === 3 && witnessed.slice(1)");
-    assert_eq!(seen, json!([["greeting", r#"{"a":"\u2028é"}"#, named], ["message", "[1,\n2]", "my own"]]));
+    assert_eq!(
+        seen,
+        json!([["greeting", r#"{"a":"\u2028é"}"#, named], ["message", "[1,\n2]", "my own"]])
+    );
     assert_eq!(own, "my own");
 
     // The page: publishes what a person types, and shows it.
@@ -48,7 +56,8 @@ fn a_page_sees_named_events_and_comes_back_after_the_server_was_killed() {
     assert_eq!(shown[0], r#"{"typed":true}"#);
     assert_eq!(shown[1], page.wait_for("document.getElementById('last-id').textContent"));
 
-    // Killed and started again: the browser comes back by itself, is told that its place is unknown, and goes on.
+    // Killed and started again: the browser comes back by itself, is told that its place is
+    // unknown, and goes on.
     drop(server);
     page.wait_for("document.documentElement.dataset.state === 'reconnecting'");
     let (_server, url) = demo(url.strip_prefix("http://").unwrap());

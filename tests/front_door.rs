@@ -14,8 +14,9 @@ use std::str::FromStr;
 use bytes::Bytes;
 use common::{body_text, text};
 use eventstream::{
-    Body, BuildError, Builder, ChannelPublisher, ChannelSink, Channels, Event, EventId, EventStream, Handler,
-    InvalidEvent, Limits, Params, PublishError, Run, Stats, SubscribeError, Subscription,
+    Body, BuildError, Builder, ChannelPublisher, ChannelSink, Channels, Event, EventId,
+    EventStream, Handler, InvalidEvent, Limits, Params, PublishError, Run, Stats, SubscribeError,
+    Subscription,
 };
 use futures::executor::block_on;
 use futures::io::{AsyncBufRead, AsyncRead};
@@ -62,7 +63,10 @@ impl Answer {
         assert_eq!(self.status, status, "{self:?}");
         assert!(self.text.contains(words), "{words:?} in {self:?}");
         let sentence = self.text.strip_suffix(".\n").unwrap_or_else(|| panic!("{self:?}"));
-        assert!(!sentence.is_empty() && !sentence.contains(['\r', '\n']) && !sentence.contains(". "), "{self:?}");
+        assert!(
+            !sentence.is_empty() && !sentence.contains(['\r', '\n']) && !sentence.contains(". "),
+            "{self:?}"
+        );
         assert_eq!(self.header("content-type"), ["text/plain; charset=utf-8"], "{self:?}");
         assert_eq!(self.header("content-length"), [self.text.len().to_string()], "{self:?}");
         assert_eq!((self.ended, self.size), (true, Some(self.text.len() as u64)), "{self:?}");
@@ -71,17 +75,26 @@ impl Answer {
     /// A stream that goes on.
     #[track_caller]
     fn streams(&self) {
-        assert_eq!((self.status, self.header("content-type")), (200, vec!["text/event-stream"]), "{self:?}");
+        assert_eq!(
+            (self.status, self.header("content-type")),
+            (200, vec!["text/event-stream"]),
+            "{self:?}"
+        );
         assert!(self.text.contains("event: stream-open\ndata: \n\n") && !self.ended, "{self:?}");
     }
 
     /// A stream that has nothing to say but when to come back.
     #[track_caller]
     fn asks_to_come_back(&self) -> u64 {
-        assert_eq!((self.status, self.header("content-type")), (200, vec!["text/event-stream"]), "{self:?}");
+        assert_eq!(
+            (self.status, self.header("content-type")),
+            (200, vec!["text/event-stream"]),
+            "{self:?}"
+        );
         assert!(self.ended, "{self:?}");
         let millis = self.text.strip_prefix("retry: ").and_then(|text| text.strip_suffix("\n\n"));
-        let millis = millis.and_then(|millis| millis.parse().ok()).unwrap_or_else(|| panic!("{self:?}"));
+        let millis =
+            millis.and_then(|millis| millis.parse().ok()).unwrap_or_else(|| panic!("{self:?}"));
         assert!((4000..=6000).contains(&millis), "near 5 s: {millis}");
         millis
     }
@@ -123,7 +136,11 @@ fn closed_and_full(limits: &Limits) -> Vec<(&'static str, EventStream, Option<Su
     let one = subscriptions.subscribe("a");
     let channels = with(limits.clone().hub_channels(1));
     let other = channels.subscribe("other");
-    vec![("closed", closed, None), ("subscriptions", subscriptions, Some(one)), ("hub_channels", channels, Some(other))]
+    vec![
+        ("closed", closed, None),
+        ("subscriptions", subscriptions, Some(one)),
+        ("hub_channels", channels, Some(other)),
+    ]
 }
 
 // Step 1: the method.
@@ -146,7 +163,8 @@ fn get_and_post_stream_head_and_options_answer_and_other_methods_are_refused() {
     ] {
         let answer = run(&stream, &Request::builder().method(method).body(()).unwrap(), "a");
         assert_eq!(answer.status, status, "{method}");
-        let mut allowed: Vec<_> = answer.header("allow").iter().flat_map(|allow| allow.split(", ")).collect();
+        let mut allowed: Vec<_> =
+            answer.header("allow").iter().flat_map(|allow| allow.split(", ")).collect();
         allowed.sort_unstable();
         match status {
             405 => answer.refuses(405, ""),
@@ -162,9 +180,11 @@ fn get_and_post_stream_head_and_options_answer_and_other_methods_are_refused() {
 fn request_targets_without_a_path_are_answered_too() {
     let stream = EventStream::new();
     let routed = stream.handler("{id}").path("/{id}");
-    for (method, uri, plain, with_pattern) in
-        [("CONNECT", "example.com:443", 405, 404), ("OPTIONS", "*", 204, 404), ("GET", "http://example.com", 200, 404)]
-    {
+    for (method, uri, plain, with_pattern) in [
+        ("CONNECT", "example.com:443", 405, 404),
+        ("OPTIONS", "*", 204, 404),
+        ("GET", "http://example.com", 200, 404),
+    ] {
         let req = Request::builder().method(method).uri(uri).body(()).unwrap();
         assert_eq!(run(&stream, &req, "a").status, plain, "{method} {uri}");
         assert_eq!(Answer::of(routed.call(req)).status, with_pattern, "{method} {uri}");
@@ -194,7 +214,8 @@ fn head_gets_the_status_and_headers_of_get_and_nothing_else() {
                 req.header("last-event-id", last_event_id).body(()).unwrap()
             };
             for handler in [&templates, &broken] {
-                let (get, head) = (Answer::of(handler.call(req("GET"))), Answer::of(handler.call(req("HEAD"))));
+                let (get, head) =
+                    (Answer::of(handler.call(req("GET"))), Answer::of(handler.call(req("HEAD"))));
                 let context = format!("{name} {uri} {accept} {last_event_id}");
                 assert_eq!((head.status, head.headers), (get.status, get.headers), "{context}");
                 assert_eq!((&*head.text, head.ended), ("", true), "{context}");
@@ -256,7 +277,10 @@ fn accept_must_admit_an_event_stream() {
                 answer.streams();
             } else {
                 answer.refuses(406, "");
-                assert_eq!((&*answer.text, answer.header("vary")), ("Not Acceptable.\n", vec!["Accept"]));
+                assert_eq!(
+                    (&*answer.text, answer.header("vary")),
+                    ("Not Acceptable.\n", vec!["Accept"])
+                );
             }
         }
     }
@@ -307,11 +331,14 @@ fn the_last_event_id_is_the_header_or_else_the_query() {
         let own = |seq: usize| format!("id: {}-{seq}\n", first.strip_suffix("-1").unwrap());
         let expected = match place {
             Some(seq) => {
-                let later = ["id: é\ndata: \n\n", "id: +3 &\ndata: \n\n", "id: 4\ndata: \n\n"][seq - 1..].concat();
+                let later = ["id: é\ndata: \n\n", "id: +3 &\ndata: \n\n", "id: 4\ndata: \n\n"]
+                    [seq - 1..]
+                    .concat();
                 format!("{}event: stream-open\ndata: \n\n{later}", own(seq))
             }
             None => {
-                let unknown = "event: stream-reset\ndata: {\"channels\":[\"a\"],\"reason\":\"unknown\"}\n\n";
+                let unknown =
+                    "event: stream-reset\ndata: {\"channels\":[\"a\"],\"reason\":\"unknown\"}\n\n";
                 format!("event: stream-open\ndata: \n\n{}{unknown}", own(4))
             }
         };
@@ -323,7 +350,9 @@ fn the_last_event_id_is_the_header_or_else_the_query() {
 fn the_last_event_id_error_is_refused() {
     let stream = EventStream::new();
     let sentence = "last-event-id header may not be 'error'.\n";
-    for (header, uri) in [(Some("error"), "/"), (None, "/?lastEventId=error"), (Some(""), "/?lastEventId=%65rror")] {
+    for (header, uri) in
+        [(Some("error"), "/"), (None, "/?lastEventId=error"), (Some(""), "/?lastEventId=%65rror")]
+    {
         let mut req = get(uri);
         header.map(|id| req.headers_mut().insert("last-event-id", HeaderValue::from_static(id)));
         let answer = run(&stream, &req, "a");
@@ -341,7 +370,9 @@ fn the_last_event_id_error_is_refused() {
 fn channels_must_be_named_and_within_the_limits() {
     let stream = EventStream::new();
     let many = |count: usize| (0..count).map(|n| n.to_string()).collect::<Channels>();
-    for none in [Channels::default(), "".into(), " \t".into(), ["", "\n", "\u{2003}"].into(), many(0)] {
+    for none in
+        [Channels::default(), "".into(), " \t".into(), ["", "\n", "\u{2003}"].into(), many(0)]
+    {
         let answer = run(&stream, &get("/"), none);
         answer.refuses(400, "");
         assert_eq!(answer.text, "No specified channels.\n");
@@ -352,7 +383,10 @@ fn channels_must_be_named_and_within_the_limits() {
     run(&stream, &get("/"), many(100)).streams();
     run(&stream, &get("/"), vec!["twice"; 101]).streams();
     run(&stream, &get("/"), "é".repeat(128)).streams();
-    let strict = EventStream::builder().limits(Limits::default().channels(1).channel_name(3)).build().unwrap();
+    let strict = EventStream::builder()
+        .limits(Limits::default().channels(1).channel_name(3))
+        .build()
+        .unwrap();
     run(&strict, &get("/"), ["a", "b"]).refuses(400, "limit of 1.");
     run(&strict, &get("/"), "four").refuses(400, "limit of 3.");
     Answer::of(strict.handler("{?id}").call(get("/?id=four"))).refuses(400, "limit of 3.");
@@ -446,13 +480,21 @@ fn a_parameter_that_is_missing_empty_or_no_utf_8_is_named() {
 #[test]
 fn a_template_or_pattern_that_does_not_parse_answers_every_request_with_500_that_names_it() {
     let stream = EventStream::new();
-    let handlers =
-        ["{", "}", "a{b", "{}", "{?}", "{a{b}", "{??a}", "a}b"].map(|bad| (bad, stream.handler(["fine", bad])));
-    let patterns = ["/{", "/{}", "/{a}{b}", "/{*all}/x", "/{*}"].map(|bad| (bad, stream.handler("a").path(bad)));
+    let handlers = ["{", "}", "a{b", "{}", "{?}", "{a{b}", "{??a}", "a}b"]
+        .map(|bad| (bad, stream.handler(["fine", bad])));
+    let patterns = ["/{", "/{}", "/{a}{b}", "/{*all}/x", "/{*}"]
+        .map(|bad| (bad, stream.handler("a").path(bad)));
     let literal = stream.handler_fn(|_| "a").path("/{a}{b}");
     for (bad, handler) in handlers.into_iter().chain(patterns).chain([("/{a}{b}", literal)]) {
-        for (method, uri) in [("GET", "/"), ("POST", "/x/y"), ("PUT", "/?lastEventId=error"), ("OPTIONS", "*")] {
-            let req = Request::builder().method(method).uri(uri).header(ACCEPT, "text/html").body(()).unwrap();
+        for (method, uri) in
+            [("GET", "/"), ("POST", "/x/y"), ("PUT", "/?lastEventId=error"), ("OPTIONS", "*")]
+        {
+            let req = Request::builder()
+                .method(method)
+                .uri(uri)
+                .header(ACCEPT, "text/html")
+                .body(())
+                .unwrap();
             Answer::of(handler.call(req)).refuses(500, &format!("{bad:?}"));
         }
     }
@@ -465,7 +507,14 @@ fn other_paths_than_the_pattern_are_404() {
     let literal = stream.handler_fn(|_| "a").path("/rooms/{id}/events");
     for handler in [templates, literal] {
         Answer::of(handler.call(get("/rooms/1/events?x"))).streams();
-        for uri in ["/", "/rooms/1", "/rooms/1/events/", "/rooms//events", "/rooms/1/2/events", "/Rooms/1/events"] {
+        for uri in [
+            "/",
+            "/rooms/1",
+            "/rooms/1/events/",
+            "/rooms//events",
+            "/rooms/1/2/events",
+            "/Rooms/1/events",
+        ] {
             Answer::of(handler.call(get(uri))).refuses(404, "");
         }
     }
@@ -492,7 +541,11 @@ fn names_given_by_the_program_are_literal() {
 fn handler_fn_sees_the_request_as_it_came() {
     let stream = EventStream::new();
     let handler = stream.handler_fn(|req| {
-        let user = req.extensions().get::<Params>().and_then(|params| params.get("user")).unwrap_or("nobody");
+        let user = req
+            .extensions()
+            .get::<Params>()
+            .and_then(|params| params.get("user"))
+            .unwrap_or("nobody");
         vec![format!("{}-{}", req.method(), req.uri()), format!("{:?}-{user}", req.headers()["x"])]
     });
     let req = Request::post("/a%20b?c").header("x", "1").extension(Params::from([("user", "me")]));
@@ -508,8 +561,12 @@ fn a_closed_or_full_stream_answers_200_with_when_to_come_back_and_ends() {
         let before = stream.stats().subscriptions;
         for method in ["GET", "POST"] {
             let req = Request::builder().method(method).body(()).unwrap();
-            let answers: Vec<_> = (0..20).map(|_| run(&stream, &req, "a").asks_to_come_back()).collect();
-            assert!(answers.iter().any(|millis| *millis != answers[0]), "{name}: a crowd spreads out: {answers:?}");
+            let answers: Vec<_> =
+                (0..20).map(|_| run(&stream, &req, "a").asks_to_come_back()).collect();
+            assert!(
+                answers.iter().any(|millis| *millis != answers[0]),
+                "{name}: a crowd spreads out: {answers:?}"
+            );
         }
         let head = run(&stream, &Request::head("/").body(()).unwrap(), "a");
         assert_eq!((head.status, &*head.text, head.ended), (200, "", true), "{name}");
@@ -584,7 +641,10 @@ fn headers_and_extensions_of_the_response_stay_and_its_framing_goes() {
                 assert_eq!(answer.header("vary"), ["Origin", "Accept"]);
                 assert!(answer.header("content-length").is_empty());
             }
-            204 => assert!(answer.header("content-type").is_empty() && answer.header("content-length").is_empty()),
+            204 => assert!(
+                answer.header("content-type").is_empty()
+                    && answer.header("content-length").is_empty()
+            ),
             _ => answer.refuses(status, ""),
         }
     }
@@ -621,7 +681,8 @@ fn no_answer_has_a_connection_header() {
 #[test]
 fn the_first_fault_decides() {
     let long = "x".repeat(257);
-    // Every fault at once, then mended one after the other; the stream stays closed, and its template broken at first.
+    // Every fault at once, then mended one after the other; the stream stays closed, and its
+    // template broken at first.
     let rows = [
         ("{", "/other", "PUT", "text/html", "error", None, 500, "\"{\""),
         ("{id}", "/other", "PUT", "text/html", "error", None, 404, ""),
@@ -634,12 +695,14 @@ fn the_first_fault_decides() {
     ];
     for limits in [Limits::default(), Limits::default().refuse_with_503()] {
         for (name, stream, held) in closed_and_full(&limits) {
-            let answer = |template: &str, uri, method: &str, accept, last_event_id, id: Option<&str>| {
-                let mut req = Request::builder().method(method).uri(uri).header(ACCEPT, accept);
-                req = req.header("last-event-id", last_event_id);
-                req = req.extension(id.map(|id| Params::from([("id", id)])).unwrap_or_default());
-                Answer::of(stream.handler(template).path("/events").call(req.body(()).unwrap()))
-            };
+            let answer =
+                |template: &str, uri, method: &str, accept, last_event_id, id: Option<&str>| {
+                    let mut req = Request::builder().method(method).uri(uri).header(ACCEPT, accept);
+                    req = req.header("last-event-id", last_event_id);
+                    req =
+                        req.extension(id.map(|id| Params::from([("id", id)])).unwrap_or_default());
+                    Answer::of(stream.handler(template).path("/events").call(req.body(()).unwrap()))
+                };
             for (template, uri, method, accept, last_event_id, id, status, words) in rows {
                 answer(template, uri, method, accept, last_event_id, id).refuses(status, words);
             }
@@ -709,7 +772,10 @@ fn a_handler_is_a_service_for_any_request_body() {
     let stream = EventStream::new();
     let handler = stream.handler("a");
     Answer::from(serve(handler.clone(), futures::stream::empty::<Bytes>())).streams();
-    assert_eq!(heard(&stream, serve(handler.clone(), Rc::new("a body that is not Send")), &["b", "a"]), ["a"]);
+    assert_eq!(
+        heard(&stream, serve(handler.clone(), Rc::new("a body that is not Send")), &["b", "a"]),
+        ["a"]
+    );
     assert_eq!(serve(stream.handler_fn(|_| Channels::default()), 1).status(), 400);
     assert_eq!(serve(handler.path("/x"), ()).status(), 404);
 }
@@ -721,7 +787,10 @@ fn an_answer_borrows_nothing() {
     }
     let run = {
         let stream = EventStream::new();
-        let (local, name) = (Rc::new(String::from("not Send, and gone by the time of the answer")), String::from("a"));
+        let (local, name) = (
+            Rc::new(String::from("not Send, and gone by the time of the answer")),
+            String::from("a"),
+        );
         let (req, res) = (Request::new(&*local), Response::new(local.clone()));
         Answer::of(assert_free(stream.handler(&name).call(Request::new(&local)))).streams();
         assert_free(stream.run(&req, res, &name))
@@ -738,7 +807,10 @@ fn the_public_types_keep_their_traits() {
     fn reader<R: AsyncRead + AsyncBufRead + Send + Sync + Unpin + 'static>(_: R) {}
     fn subscription<S: Stream<Item = Bytes> + FusedStream + Unpin + Send + Sync>() {}
     fn stream_body<B: Stream<Item = Result<Bytes, Infallible>> + Unpin + Send + Sync + 'static>() {}
-    fn http_body<B: http_body::Body<Data = Bytes, Error = Infallible> + Unpin + Send + Sync + 'static>() {}
+    fn http_body<
+        B: http_body::Body<Data = Bytes, Error = Infallible> + Unpin + Send + Sync + 'static,
+    >() {
+    }
     fn sink<S: Sink<Event, Error = PublishError>>() {}
     fn id<T: Eq + Hash + fmt::Display + AsRef<str> + FromStr>() {}
     fn default<T: Default>() {}
@@ -784,7 +856,8 @@ fn the_public_types_keep_their_traits() {
 fn channels_are_made_from_all_that_names_them() {
     let stream = EventStream::new();
     let (owned, list) = (String::from("a"), vec!["a", "b", " ", "a"]);
-    let one: [Channels; 4] = ["a".into(), owned.clone().into(), (&owned).into(), Cow::from("a").into()];
+    let one: [Channels; 4] =
+        ["a".into(), owned.clone().into(), (&owned).into(), Cow::from("a").into()];
     let two: [Channels; 8] = [
         ["a", "b"].into(),
         [owned.clone(), "b".into()].into(),
@@ -795,7 +868,9 @@ fn channels_are_made_from_all_that_names_them() {
         list.iter().collect(),
         list.into(),
     ];
-    for (channels, expected) in one.into_iter().map(|one| (one, 1)).chain(two.into_iter().map(|two| (two, 2))) {
+    for (channels, expected) in
+        one.into_iter().map(|one| (one, 1)).chain(two.into_iter().map(|two| (two, 2)))
+    {
         let mut subscription = stream.subscribe(channels);
         for name in ["a", "b"] {
             stream.try_publish(name, Event::new(name)).unwrap();

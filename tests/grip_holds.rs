@@ -1,4 +1,5 @@
-//! What requests through a proxy are answered with: as recorded of the reference's origin, case by case, or as is right.
+//! What requests through a proxy are answered with: as recorded of the reference's origin, case by
+//! case, or as is right.
 #![cfg(feature = "grip")]
 
 mod common;
@@ -44,11 +45,20 @@ fn token(name: &str) -> String {
 
 fn request(method: &str, uri: &str, headers: Fields<'_>) -> Request<()> {
     let request = Request::builder().method(method).uri(uri);
-    headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).body(()).unwrap()
+    headers
+        .iter()
+        .fold(request, |request, (name, value)| request.header(*name, *value))
+        .body(())
+        .unwrap()
 }
 
 /// A request that the proxy of [`VERIFYING`] has signed, answered on these channels.
-fn signed(stream: &EventStream, method: &str, channels: &[&str], headers: Fields<'_>) -> Response<Body> {
+fn signed(
+    stream: &EventStream,
+    method: &str,
+    channels: &[&str],
+    headers: Fields<'_>,
+) -> Response<Body> {
     let token = token("valid");
     let headers = [&[("grip-sig", &*token)], headers].concat();
     block_on(stream.run(&request(method, "/", &headers), Response::new(()), channels))
@@ -79,7 +89,8 @@ fn held(headers: &HeaderMap) -> Option<Held> {
 
 fn keep_alive(header: &str) -> (Vec<u8>, u64) {
     let (value, parameters) = header.split_once(';').unwrap();
-    let parameters: BTreeMap<_, _> = parameters.split(';').map(|one| one.trim().split_once('=').unwrap()).collect();
+    let parameters: BTreeMap<_, _> =
+        parameters.split(';').map(|one| one.trim().split_once('=').unwrap()).collect();
     let content = match parameters["format"] {
         "base64" => STANDARD.decode(value).unwrap(),
         // The only escapes in these files.
@@ -98,7 +109,11 @@ fn answer(stream: &EventStream, request: Request<()>) -> Response<Body> {
         "/t3" => channels(&["{id}"]),
         "/fn" => stream.handler_fn(|request| {
             let query = request.uri().query().unwrap_or_default().to_owned();
-            query.split('&').filter_map(|pair| pair.strip_prefix("c=")).map(str::to_owned).collect::<Vec<_>>()
+            query
+                .split('&')
+                .filter_map(|pair| pair.strip_prefix("c="))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
         }),
         "/fnone" => stream.handler_fn(|_| "single"),
         other => panic!("{other}"),
@@ -121,7 +136,9 @@ fn configured(config: &Value) -> Builder {
     match &config["grip"] {
         Value::Null => builder,
         Value::String(url) => builder.grip(url.as_str()),
-        several => builder.grip(several.as_array().unwrap().iter().map(endpoint).collect::<Vec<_>>()),
+        several => {
+            builder.grip(several.as_array().unwrap().iter().map(endpoint).collect::<Vec<_>>())
+        }
     }
 }
 
@@ -141,9 +158,9 @@ fn correction(name: &str) -> Option<(Right, &'static str)> {
     let (config, signature) = name.split_once("__sig_").unwrap_or((name, ""));
     Some(match (config, signature) {
         // Without any key nothing is verified, and these keys verify these.
-        ("nokey" | "token", _) | ("key", "valid" | "valid_other_iss") | ("verify" | "two_keys", "valid") => {
-            return None
-        }
+        ("nokey" | "token", _)
+        | ("key", "valid" | "valid_other_iss")
+        | ("verify" | "two_keys", "valid") => return None,
         ("verify", "no_exp") => (forbidden, "`exp` is required"),
         ("key" | "verify" | "two_keys", _) if !signature.is_empty() => {
             (forbidden, "what does not verify is refused, not served as a direct stream")
@@ -152,8 +169,12 @@ fn correction(name: &str) -> Option<(Right, &'static str)> {
             Right::Unbuilt("grip: verify-iss is given without `verify-key`"),
             "an issuer cannot be verified without a key: nothing would be",
         ),
-        ("mixed", _) => (forbidden, "an endpoint without a key does not open the door of the others"),
-        ("two_sig_headers_comma_joined_by_node", _) => (forbidden, "several lines are refused: one may be anybody's"),
+        ("mixed", _) => {
+            (forbidden, "an endpoint without a key does not open the door of the others")
+        }
+        ("two_sig_headers_comma_joined_by_node", _) => {
+            (forbidden, "several lines are refused: one may be anybody's")
+        }
         ("channels_/t3", _) => (
             Right::Refused(400, "Missing parameter \"id\" in channel template \"{id}\".\n"),
             "the client is told what is missing",
@@ -163,14 +184,15 @@ fn correction(name: &str) -> Option<(Right, &'static str)> {
     })
 }
 
-/// Of the recorded answers these are not compared: Date, Connection, Keep-Alive, Transfer-Encoding (the server's), and
-/// that refusals have no Content-Type (ours have).
+/// Of the recorded answers these are not compared: Date, Connection, Keep-Alive, Transfer-Encoding
+/// (the server's), and that refusals have no Content-Type (ours have).
 #[test]
 fn requests_are_answered_as_recorded_or_as_is_right() {
     let file: Value = serde_json::from_str(FILE).unwrap();
     let (mut run, mut corrected) = (0, BTreeMap::<_, Vec<&str>>::new());
     for case in file["cases"].as_array().unwrap() {
-        let (name, input, expect) = (case["name"].as_str().unwrap(), &case["input"], &case["expect"]);
+        let (name, input, expect) =
+            (case["name"].as_str().unwrap(), &case["input"], &case["expect"]);
         run += 1;
         let correction = correction(name).map(|(right, why)| {
             corrected.entry(why).or_default().push(name);
@@ -187,9 +209,12 @@ fn requests_are_answered_as_recorded_or_as_is_right() {
         let mut request = Request::builder().method(input["method"].as_str().unwrap());
         for (field, value) in input["headers"].as_object().unwrap() {
             let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
-            request = values.iter().fold(request, |request, value| request.header(field, value.as_str().unwrap()));
+            request = values
+                .iter()
+                .fold(request, |request, value| request.header(field, value.as_str().unwrap()));
         }
-        let answer = answer(&stream, request.uri(input["route"].as_str().unwrap()).body(()).unwrap());
+        let answer =
+            answer(&stream, request.uri(input["route"].as_str().unwrap()).body(()).unwrap());
 
         let recorded: HeaderMap = expect["headers"]
             .as_array()
@@ -200,7 +225,8 @@ fn requests_are_answered_as_recorded_or_as_is_right() {
                 (text(0).parse().unwrap(), text(1).parse().unwrap())
             })
             .collect();
-        let status = expect["status_line"].as_str().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let status =
+            expect["status_line"].as_str().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
         let body = expect["body"].as_str().unwrap();
         let (status, body, hold) = match correction {
             Some(Right::Refused(status, body)) => (status, body, None),
@@ -219,7 +245,8 @@ fn requests_are_answered_as_recorded_or_as_is_right() {
         let bad_signature = u64::from(status == 403);
         assert_eq!(stream.stats().bad_signatures, bad_signature, "{name}");
         let (items, ended) = ready(&mut answer.into_body());
-        let got: Vec<Bytes> = items.into_iter().map(|item| item.unwrap_or_else(|never| match never {})).collect();
+        let got: Vec<Bytes> =
+            items.into_iter().map(|item| item.unwrap_or_else(|never| match never {})).collect();
         assert_eq!(String::from_utf8(got.concat()).unwrap(), body, "{name}");
         // Recorded as not complete: a direct stream goes on, and HEAD was never answered.
         let complete = expect["response_complete"].as_bool().unwrap() || correction.is_some();
@@ -244,7 +271,13 @@ fn what_is_not_a_stream_is_never_held() {
         ("PUT", a, &[], 405, "Method not allowed.\n"),
         ("GET", a, &[("accept", "application/json")], 406, "Not Acceptable.\n"),
         ("HEAD", a, &[("accept", "application/json")], 406, ""),
-        ("GET", a, &[("last-event-id", "error")], 400, "last-event-id header may not be 'error'.\n"),
+        (
+            "GET",
+            a,
+            &[("last-event-id", "error")],
+            400,
+            "last-event-id header may not be 'error'.\n",
+        ),
         ("GET", &[], &[], 400, "No specified channels.\n"),
         ("GET", &["", " "], &[], 400, "No specified channels.\n"),
         ("HEAD", &[], &[], 400, ""),
@@ -254,7 +287,11 @@ fn what_is_not_a_stream_is_never_held() {
     ];
     for (method, channels, headers, status, body) in cases {
         let answer = signed(&stream, method, channels, headers);
-        assert_eq!((answer.status().as_u16(), held(answer.headers())), (*status, None), "{method} {headers:?}");
+        assert_eq!(
+            (answer.status().as_u16(), held(answer.headers())),
+            (*status, None),
+            "{method} {headers:?}"
+        );
         if *status == 204 || *status == 405 {
             assert!(answer.headers().contains_key("allow"));
         }
@@ -263,7 +300,10 @@ fn what_is_not_a_stream_is_never_held() {
     // The same message as for a direct client: it names the limit.
     let direct = block_on(stream.run(&request("GET", "/", &[]), Response::new(()), [&long]));
     let proxied = signed(&stream, "GET", &[&long], &[]);
-    assert_eq!((direct.status().as_u16(), proxied.status().as_u16(), held(proxied.headers())), (400, 400, None));
+    assert_eq!(
+        (direct.status().as_u16(), proxied.status().as_u16(), held(proxied.headers())),
+        (400, 400, None)
+    );
     let why = text(proxied);
     assert_eq!(text(direct), why);
     assert!(why.contains("256"), "{why}");
@@ -275,7 +315,9 @@ fn head_has_the_headers_of_get_but_no_hold() {
     let stream = behind(VERIFYING).build().unwrap();
     let without_hold = |answer: Response<Body>| -> BTreeMap<_, _> {
         let headers = answer.into_parts().0.headers;
-        let fields = headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+        let fields = headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
         fields.filter(|(name, _)| !name.starts_with("grip-")).collect()
     };
     let (head, get) = (signed(&stream, "HEAD", &["a"], &[]), signed(&stream, "GET", &["a"], &[]));
@@ -286,19 +328,24 @@ fn head_has_the_headers_of_get_but_no_hold() {
 #[test]
 fn the_number_of_channels_that_are_held_can_be_set() {
     let stream = behind(VERIFYING).limits(Limits::default().hold_channels(2)).build().unwrap();
-    assert!(held(signed(&stream, "GET", &["a", "b", "a", ""], &[]).headers()).is_some(), "duplicates are one");
+    assert!(
+        held(signed(&stream, "GET", &["a", "b", "a", ""], &[]).headers()).is_some(),
+        "duplicates are one"
+    );
     let answer = signed(&stream, "GET", &["a", "b", "c"], &[]);
     assert_eq!(answer.status(), 400);
     assert_eq!(text(answer), "3 channels are over the limit of 2 behind a proxy.\n");
     // The limit is the proxy's, not ours.
-    let direct = block_on(stream.run(&request("GET", "/", &[]), Response::new(()), ["a", "b", "c"]));
+    let direct =
+        block_on(stream.run(&request("GET", "/", &[]), Response::new(()), ["a", "b", "c"]));
     assert_eq!(direct.status(), 200);
 }
 
 #[test]
 fn a_post_is_held_as_a_get_is() {
     let stream = behind(VERIFYING).build().unwrap();
-    let [get, post] = ["GET", "POST"].map(|method| held(signed(&stream, method, &["a"], &[]).headers()));
+    let [get, post] =
+        ["GET", "POST"].map(|method| held(signed(&stream, method, &["a"], &[]).headers()));
     assert!(get.is_some());
     assert_eq!(get, post);
 }
@@ -315,14 +362,27 @@ fn direct_requests_are_refused_where_a_proxy_is_required() {
         ("GET", &[("grip-sig", &garbage)], 403, "GRIP Signature Invalid.\n"),
     ];
     for (method, headers, status, body) in cases {
-        let answer = block_on(required.run(&request(method, "/", headers), Response::new(()), ["a"]));
-        assert_eq!((answer.status().as_u16(), held(answer.headers())), (*status, None), "{method} {headers:?}");
+        let answer =
+            block_on(required.run(&request(method, "/", headers), Response::new(()), ["a"]));
+        assert_eq!(
+            (answer.status().as_u16(), held(answer.headers())),
+            (*status, None),
+            "{method} {headers:?}"
+        );
         assert_eq!(text(answer), *body);
     }
     assert_eq!(signed(&required, "GET", &["a"], &[]).status(), 200);
     // What does not verify is direct by this policy, and direct is refused.
-    let strict = behind(VERIFYING).require_proxy().invalid_signature(InvalidSignaturePolicy::Direct).build().unwrap();
-    let answer = block_on(strict.run(&request("GET", "/", &[("grip-sig", &garbage)]), Response::new(()), ["a"]));
+    let strict = behind(VERIFYING)
+        .require_proxy()
+        .invalid_signature(InvalidSignaturePolicy::Direct)
+        .build()
+        .unwrap();
+    let answer = block_on(strict.run(
+        &request("GET", "/", &[("grip-sig", &garbage)]),
+        Response::new(()),
+        ["a"],
+    ));
     assert_eq!((answer.status().as_u16(), strict.stats().bad_signatures), (501, 1));
     let error = EventStream::builder().require_proxy().build().unwrap_err();
     assert_eq!(error.to_string(), "require_proxy: no proxy is configured");
@@ -343,10 +403,12 @@ fn a_bad_signature_is_refused_and_counted() {
         &[&valid, ""],
     ];
     for policy in [InvalidSignaturePolicy::Refuse, InvalidSignaturePolicy::Direct] {
-        let stream = behind(VERIFYING).history(History::none()).invalid_signature(policy).build().unwrap();
+        let stream =
+            behind(VERIFYING).history(History::none()).invalid_signature(policy).build().unwrap();
         for (count, lines) in (1..).zip(bad) {
             let headers: Vec<_> = lines.iter().map(|line| ("grip-sig", *line)).collect();
-            let answer = block_on(stream.run(&request("GET", "/", &headers), Response::new(()), ["a"]));
+            let answer =
+                block_on(stream.run(&request("GET", "/", &headers), Response::new(()), ["a"]));
             assert_eq!(held(answer.headers()), None, "{lines:?}");
             assert_eq!(stream.stats().bad_signatures, count);
             match policy {
@@ -388,7 +450,11 @@ fn the_first_fault_decides() {
     for (method, uri, headers, status, bad) in cases {
         let headers = [&[("grip-sig", &*garbage)], *headers].concat();
         let answer = block_on(handler.call(request(method, uri, &headers)));
-        assert_eq!((answer.status().as_u16(), held(answer.headers())), (*status, None), "{method} {uri} {headers:?}");
+        assert_eq!(
+            (answer.status().as_u16(), held(answer.headers())),
+            (*status, None),
+            "{method} {uri} {headers:?}"
+        );
         counted += bad;
         assert_eq!(stream.stats().bad_signatures, counted, "{method} {uri} {headers:?}");
     }
@@ -400,14 +466,21 @@ fn a_hold_begins_with_stream_open_at_the_newest_event() {
     drop(stream.publish("other", Event::default()));
     let id = stream.try_publish("a", Event::default()).unwrap();
     let answer = signed(&stream, "GET", &["a"], &[]);
-    let expected =
-        Held { channels: vec!["events-a".into()], hold: "stream".into(), keep_alive: Some((KEEP_ALIVE.to_vec(), 20)) };
+    let expected = Held {
+        channels: vec!["events-a".into()],
+        hold: "stream".into(),
+        keep_alive: Some((KEEP_ALIVE.to_vec(), 20)),
+    };
     assert_eq!(held(answer.headers()), Some(expected));
-    let fields = ["content-type", "cache-control", "x-accel-buffering", "vary"].map(|name| &answer.headers()[name]);
+    let fields = ["content-type", "cache-control", "x-accel-buffering", "vary"]
+        .map(|name| &answer.headers()[name]);
     assert_eq!(fields, ["text/event-stream", "no-cache, no-transform", "no", "Accept"]);
     let (open, ended) = ready(&mut answer.into_body());
     assert!(ended, "the proxy has the client");
-    assert_eq!(open, [Ok(Bytes::from(format!("id: {id}\nevent: stream-open\nretry: 3000\ndata: \n\n")))]);
+    assert_eq!(
+        open,
+        [Ok(Bytes::from(format!("id: {id}\nevent: stream-open\nretry: 3000\ndata: \n\n")))]
+    );
     assert_eq!(stream.stats().subscriptions, 0);
 }
 
@@ -443,7 +516,9 @@ fn a_last_event_id_behind_a_proxy_is_told_to_be_unknown() {
 #[test]
 fn one_prefix_rules_holds() {
     let held_on = |stream: &EventStream| {
-        held(signed(stream, "GET", &["a", "b c", "d,e;f", "\u{e9}\r\n"], &[]).headers()).unwrap().channels
+        held(signed(stream, "GET", &["a", "b c", "d,e;f", "\u{e9}\r\n"], &[]).headers())
+            .unwrap()
+            .channels
     };
     let names = ["a", "b c", "d,e;f", "\u{e9}\r\n"];
     for prefix in ["events-", "", "sg/Az09-._~"] {
@@ -452,7 +527,8 @@ fn one_prefix_rules_holds() {
         // A ready-made publisher gets it too; the reference publishes without it and holds with it.
         let config: Config = VERIFYING.parse().unwrap();
         let publisher = Publisher::new(config, nobody, Background, Background);
-        let stream = EventStream::builder().grip_publisher(publisher).grip_prefix(prefix).build().unwrap();
+        let stream =
+            EventStream::builder().grip_publisher(publisher).grip_prefix(prefix).build().unwrap();
         assert_eq!(held_on(&stream), channels);
     }
     let default = behind(VERIFYING).build().unwrap();
@@ -477,12 +553,19 @@ fn a_hold_asks_for_the_keep_alive_of_the_stream() {
     for (every, seconds) in cases {
         let stream = behind(VERIFYING).keep_alive(every).build().unwrap();
         let held = held(signed(&stream, "GET", &["a"], &[]).headers()).unwrap();
-        assert_eq!(held.keep_alive, seconds.map(|seconds| (KEEP_ALIVE.to_vec(), seconds)), "{every:?}");
+        assert_eq!(
+            held.keep_alive,
+            seconds.map(|seconds| (KEEP_ALIVE.to_vec(), seconds)),
+            "{every:?}"
+        );
     }
     let stream = behind(VERIFYING).build().unwrap();
     let token = token("valid");
-    let res =
-        Response::builder().header("access-control-allow-origin", "*").header("grip-channel", "x").body(()).unwrap();
+    let res = Response::builder()
+        .header("access-control-allow-origin", "*")
+        .header("grip-channel", "x")
+        .body(())
+        .unwrap();
     let answer = block_on(stream.run(&request("GET", "/", &[("grip-sig", &token)]), res, "a"));
     assert_eq!(answer.headers()["access-control-allow-origin"], "*");
     assert_eq!(answer.headers().get_all("grip-channel").iter().collect::<Vec<_>>(), ["events-a"]);
@@ -499,9 +582,14 @@ fn a_closed_stream_sends_clients_of_the_proxy_away_for_a_while() {
         assert_eq!((answer.status().as_u16(), held(answer.headers())), (status, None));
         assert_eq!(answer.headers().contains_key("retry-after"), status == 503);
         let head = signed(&stream, "HEAD", &["a"], &[]);
-        assert_eq!((head.status().as_u16(), text(head)), (status, String::new()), "HEAD has no body");
+        assert_eq!(
+            (head.status().as_u16(), text(head)),
+            (status, String::new()),
+            "HEAD has no body"
+        );
         let (items, ended) = ready(&mut answer.into_body());
-        let body = items[0].as_ref().map(|bytes| String::from_utf8(bytes.to_vec()).unwrap()).unwrap();
+        let body =
+            items[0].as_ref().map(|bytes| String::from_utf8(bytes.to_vec()).unwrap()).unwrap();
         assert!(ended);
         match status {
             200 => {

@@ -1,5 +1,5 @@
-//! Publishing through proxies: order, batches, retries, failures and their reports. The endpoints are scripted and the
-//! clock is moved by hand; what a real proxy makes of it is in `pushpin.rs`.
+//! Publishing through proxies: order, batches, retries, failures and their reports. The endpoints
+//! are scripted and the clock is moved by hand; what a real proxy makes of it is in `pushpin.rs`.
 #![cfg(feature = "grip")]
 
 mod common;
@@ -50,7 +50,8 @@ impl Origin {
     ) -> Self {
         let (timer, pool) = (ManualTimer::new(), Pool::new());
         let (transport, posts) = scripted(&timer, reply);
-        let builder = EventStream::builder().executor(pool.tasks()).timer(timer.clone()).transport(transport);
+        let builder =
+            EventStream::builder().executor(pool.tasks()).timer(timer.clone()).transport(transport);
         Self { stream: configure(builder.grip(endpoints)).build().unwrap(), posts, timer, pool }
     }
 
@@ -73,7 +74,12 @@ impl Origin {
 
     /// `accepted`, `failed` and `queued` of each endpoint.
     fn counts(&self) -> Vec<[u64; 3]> {
-        self.stream.stats().grip.iter().map(|stats| [stats.accepted, stats.failed, stats.queued]).collect()
+        self.stream
+            .stats()
+            .grip
+            .iter()
+            .map(|stats| [stats.accepted, stats.failed, stats.queued])
+            .collect()
     }
 
     fn sink(&self) -> Pin<Box<ChannelSink>> {
@@ -100,10 +106,17 @@ fn outcome<F: Future + Unpin>(future: &mut F) -> Option<F::Output> {
 }
 
 /// The id and the endpoints of a failure, with the reasons.
-fn failure<T: std::fmt::Debug>(outcome: Option<Result<T, PublishError>>) -> (String, Vec<(String, String)>) {
-    let Some(Err(PublishError::Grip { id, failures })) = outcome else { panic!("no failure at a proxy: {outcome:?}") };
+fn failure<T: std::fmt::Debug>(
+    outcome: Option<Result<T, PublishError>>,
+) -> (String, Vec<(String, String)>) {
+    let Some(Err(PublishError::Grip { id, failures })) = outcome else {
+        panic!("no failure at a proxy: {outcome:?}")
+    };
     let text = |text: &str| text.to_owned();
-    (id.to_string(), failures.iter().map(|failure| (text(failure.endpoint()), text(failure.reason()))).collect())
+    (
+        id.to_string(),
+        failures.iter().map(|failure| (text(failure.endpoint()), text(failure.reason()))).collect(),
+    )
 }
 
 fn seq(id: &str) -> u64 {
@@ -112,7 +125,9 @@ fn seq(id: &str) -> u64 {
 
 /// The data of each event in items' contents.
 fn data(posts: &[Post]) -> Vec<String> {
-    let of = |content: String| content.lines().find_map(|line| line.strip_prefix("data: ").map(str::to_owned)).unwrap();
+    let of = |content: String| {
+        content.lines().find_map(|line| line.strip_prefix("data: ").map(str::to_owned)).unwrap()
+    };
     posts.iter().flat_map(Post::contents).map(of).collect()
 }
 
@@ -125,10 +140,16 @@ fn a_publication_is_a_post_of_items_with_a_length() {
     let id = outcome(&mut published).unwrap().unwrap();
 
     let [post] = &origin.posts.all()[..] else { panic!() };
-    assert_eq!((post.method.as_str(), post.uri.to_string().as_str()), ("POST", "http://a/publish/"));
+    assert_eq!(
+        (post.method.as_str(), post.uri.to_string().as_str()),
+        ("POST", "http://a/publish/")
+    );
     assert_eq!(post.headers["content-type"], "application/json");
     assert_eq!(post.headers["content-length"], post.body.len().to_string());
-    assert!(!post.headers.contains_key("transfer-encoding") && !post.headers.contains_key("authorization"));
+    assert!(
+        !post.headers.contains_key("transfer-encoding")
+            && !post.headers.contains_key("authorization")
+    );
     let content = format!("id: {id}\nevent: n\ndata: 1\n\n");
     let item = serde_json::json!({
         "channel": "events-a%20b", "id": id.to_string(), "formats": { "http-stream": { "content": content } }
@@ -141,7 +162,8 @@ fn a_publication_is_a_post_of_items_with_a_length() {
 fn items_are_sent_in_the_order_of_their_seqs_with_eight_publishers_on_one_channel() {
     const EACH: usize = 400;
     let (transport, posts) = scripted(&ManualTimer::new(), ok);
-    let stream = EventStream::builder().grip(endpoints(&["a", "b"])).transport(transport).build().unwrap();
+    let stream =
+        EventStream::builder().grip(endpoints(&["a", "b"])).transport(transport).build().unwrap();
     thread::scope(|scope| {
         for publisher in 0..8 {
             let stream = &stream;
@@ -181,7 +203,13 @@ fn batches_are_as_large_as_they_may_be_and_keep_the_order() {
     for (letter, size, count, expected) in table {
         let mut origin = Origin::new(ok);
         let ids: Vec<_> = (0..count)
-            .map(|_| origin.stream.try_publish("c", Event::default().data(letter.repeat(size))).unwrap().to_string())
+            .map(|_| {
+                origin
+                    .stream
+                    .try_publish("c", Event::default().data(letter.repeat(size)))
+                    .unwrap()
+                    .to_string()
+            })
             .collect();
         origin.settle();
         let posts = origin.posts.all();
@@ -213,8 +241,14 @@ fn an_event_that_no_post_can_hold_is_invalid_before_anybody_has_it() {
 
     let (posts, before) = (origin.posts.len(), origin.stream.stats());
     let all = [numbered(1), event(too_large), numbered(2)];
-    assert!(matches!(outcome(&mut origin.stream.publish("c", event(too_large))), Some(Err(PublishError::Invalid(_)))));
-    assert!(matches!(outcome(&mut origin.stream.publish_all("c", all)), Some(Err(PublishError::Invalid(_)))));
+    assert!(matches!(
+        outcome(&mut origin.stream.publish("c", event(too_large))),
+        Some(Err(PublishError::Invalid(_)))
+    ));
+    assert!(matches!(
+        outcome(&mut origin.stream.publish_all("c", all)),
+        Some(Err(PublishError::Invalid(_)))
+    ));
     let mut sink = origin.sink();
     assert!(sink.as_mut().poll_ready(&mut cx()).is_ready());
     assert!(matches!(sink.as_mut().start_send(event(too_large)), Err(PublishError::Invalid(_))));
@@ -248,7 +282,9 @@ fn what_fails_for_a_passing_reason_is_sent_again_as_it_was() {
             origin.give_up();
             let posts = origin.posts.all();
             assert_eq!(posts.len(), 5.min(failures + 1), "reason {index}, {failures} failures");
-            assert!(posts.iter().all(|post| post.body == posts[0].body && post.headers == posts[0].headers));
+            assert!(posts
+                .iter()
+                .all(|post| post.body == posts[0].body && post.headers == posts[0].headers));
             assert_eq!(outcome(&mut published).unwrap().is_ok(), failures < 5);
             assert_eq!(origin.counts(), [if failures < 5 { [2, 0, 0] } else { [0, 2, 0] }]);
             assert_eq!(origin.stream.stats().grip[0].retried, posts.len() as u64 - 1);
@@ -303,7 +339,9 @@ fn pauses_between_tries_are_anything_up_to_a_bound_that_doubles() {
 
 #[test]
 fn a_post_has_ten_seconds_or_what_the_endpoint_says_and_all_tries_thirty() {
-    for (timeout, given) in [(10 * SECOND, None), (2 * SECOND, Some(2 * SECOND)), (25 * SECOND, Some(25 * SECOND))] {
+    for (timeout, given) in
+        [(10 * SECOND, None), (2 * SECOND, Some(2 * SECOND)), (25 * SECOND, Some(25 * SECOND))]
+    {
         let mut endpoint = endpoints(&["a"]).remove(0);
         if let Some(given) = given {
             endpoint = endpoint.timeout(given);
@@ -320,7 +358,9 @@ fn a_post_has_ten_seconds_or_what_the_endpoint_says_and_all_tries_thirty() {
         }
         let posts = origin.posts.all();
         assert!((2..=5).contains(&posts.len()));
-        assert!(posts.iter().all(|post| post.at - posts[0].at <= 30 * SECOND && post.body == posts[0].body));
+        assert!(posts
+            .iter()
+            .all(|post| post.at - posts[0].at <= 30 * SECOND && post.body == posts[0].body));
     }
 }
 
@@ -330,17 +370,23 @@ fn a_batch_that_is_refused_costs_only_its_bad_items_and_keeps_the_order() {
         [(400, &[0]), (400, &[57]), (400, &[99]), (400, &[3, 4, 90]), (413, &[57]), (400, &[])];
     for (status, bad) in table {
         let refused = |content: &String| content.contains("bad");
-        let mut origin =
-            Origin::new(move |post| Reply::Status(if post.contents().iter().any(refused) { status } else { 200 }));
+        let mut origin = Origin::new(move |post| {
+            Reply::Status(if post.contents().iter().any(refused) { status } else { 200 })
+        });
         let event = |number| match bad.contains(&number) {
             true => Event::new("bad").data(format!("{number}")),
             false => numbered(number),
         };
-        let mut published: Vec<_> = (0..100).map(|number| origin.stream.publish("c", event(number))).collect();
+        let mut published: Vec<_> =
+            (0..100).map(|number| origin.stream.publish("c", event(number))).collect();
         origin.settle();
         let posts = origin.posts.all();
-        let taken: Vec<_> = posts.into_iter().filter(|post| !post.contents().iter().any(refused)).collect();
-        let good: Vec<_> = (0..100).filter(|number| !bad.contains(number)).map(|number| number.to_string()).collect();
+        let taken: Vec<_> =
+            posts.into_iter().filter(|post| !post.contents().iter().any(refused)).collect();
+        let good: Vec<_> = (0..100)
+            .filter(|number| !bad.contains(number))
+            .map(|number| number.to_string())
+            .collect();
         assert_eq!(data(&taken), good);
         for (number, published) in published.iter_mut().enumerate() {
             assert_eq!(outcome(published).unwrap().is_err(), bad.contains(&number), "{number}");
@@ -381,7 +427,8 @@ fn a_full_queue_is_that_endpoints_failure_for_that_item_and_no_local_loss() {
     let limits = |builder: Builder| builder.limits(Limits::default().grip_queue(3));
     let mut origin = Origin::with(endpoints(&["a"]), limits, ok);
     let mut subscription = origin.stream.subscribe("c");
-    let mut published: Vec<_> = (0..5).map(|number| origin.stream.publish("c", numbered(number))).collect();
+    let mut published: Vec<_> =
+        (0..5).map(|number| origin.stream.publish("c", numbered(number))).collect();
     for published in &mut published[3..] {
         let (_, failures) = failure(outcome(published));
         assert_eq!(failures, [("http://a/".to_owned(), "queue is full".to_owned())]);
@@ -390,16 +437,26 @@ fn a_full_queue_is_that_endpoints_failure_for_that_item_and_no_local_loss() {
     assert_eq!(origin.counts(), [[0, 2, 3]]);
     origin.settle();
     assert!(published[..3].iter_mut().all(|published| outcome(published).unwrap().is_ok()));
-    assert_eq!((origin.counts(), data(&origin.posts.all()).concat()), (vec![[3, 2, 0]], "012".into()));
+    assert_eq!(
+        (origin.counts(), data(&origin.posts.all()).concat()),
+        (vec![[3, 2, 0]], "012".into())
+    );
 }
 
 #[test]
 fn an_endpoint_that_fails_costs_the_other_and_local_subscribers_nothing() {
-    let kinds: [fn() -> Reply; 4] = [|| Reply::NoAnswer, || Reply::Hang, || Reply::Status(503), || Reply::Status(404)];
+    let kinds: [fn() -> Reply; 4] =
+        [|| Reply::NoAnswer, || Reply::Hang, || Reply::Status(503), || Reply::Status(404)];
     for kind in kinds {
         for hosts in [["good", "bad"], ["bad", "good"]] {
             let limits = |builder: Builder| builder.limits(Limits::default().grip_queue(150));
-            let reply = move |post: &Post| if post.uri.host() == Some("bad") { kind() } else { Reply::Status(200) };
+            let reply = move |post: &Post| {
+                if post.uri.host() == Some("bad") {
+                    kind()
+                } else {
+                    Reply::Status(200)
+                }
+            };
             let mut origin = Origin::with(endpoints(&hosts), limits, reply);
             let mut subscription = origin.stream.subscribe("c");
             let mut published = Vec::new();
@@ -414,7 +471,10 @@ fn an_endpoint_that_fails_costs_the_other_and_local_subscribers_nothing() {
             origin.give_up();
             for published in &mut published {
                 let (_, failures) = failure(outcome(published));
-                assert!(matches!(&failures[..], [(endpoint, _)] if endpoint == "http://bad/"), "{failures:?}");
+                assert!(
+                    matches!(&failures[..], [(endpoint, _)] if endpoint == "http://bad/"),
+                    "{failures:?}"
+                );
             }
             let mut counts = origin.counts();
             counts.sort_unstable();
@@ -441,10 +501,15 @@ fn an_error_names_the_event_and_each_endpoint_and_shows_no_secret() {
     let mut names: Vec<_> = failures.iter().map(|(endpoint, _)| endpoint.as_str()).collect();
     names.sort_unstable();
     assert_eq!(names, ["http://127.0.0.1:1/", "http://b.test/", "http://localhost:1/base"]);
-    assert!(names.iter().all(|name| error.to_string().contains(name)) && error.to_string().contains(&id));
+    assert!(
+        names.iter().all(|name| error.to_string().contains(name))
+            && error.to_string().contains(&id)
+    );
     let (stats, sink) = (origin.stream.stats(), origin.sink());
     let json = serde_json::to_string(&stats).unwrap();
-    for shown in [error.to_string(), format!("{error:?} {stats:?} {:?} {sink:?}", origin.stream), json] {
+    for shown in
+        [error.to_string(), format!("{error:?} {stats:?} {:?} {sink:?}", origin.stream), json]
+    {
         assert!(!shown.contains("hunter2"), "{shown}");
     }
 }
@@ -457,7 +522,10 @@ fn dropping_the_future_of_a_publication_loses_nothing() {
     assert!(outcome(&mut polled).is_none());
     drop(polled);
     origin.settle();
-    assert_eq!((data(&origin.posts.all()).concat(), origin.counts()), ("123".into(), vec![[3, 0, 0]]));
+    assert_eq!(
+        (data(&origin.posts.all()).concat(), origin.counts()),
+        ("123".into(), vec![[3, 0, 0]])
+    );
 }
 
 #[test]
@@ -465,7 +533,11 @@ fn publish_all_is_one_error_with_the_first_event_that_failed() {
     // An endpoint refuses events that have its name in their data.
     let by_name = |post: &Post| {
         let name = format!("{} ", post.uri.host().unwrap());
-        Reply::Status(if post.contents().iter().any(|content| content.contains(&name)) { 400 } else { 200 })
+        Reply::Status(if post.contents().iter().any(|content| content.contains(&name)) {
+            400
+        } else {
+            200
+        })
     };
     // Five events, the index of the one that is reported, and with how many endpoints.
     let table: [([&str; 5], usize, usize); 4] = [
@@ -477,11 +549,16 @@ fn publish_all_is_one_error_with_the_first_event_that_failed() {
     ];
     for (events, first, endpoints_that_failed) in table {
         let mut origin = Origin::with(endpoints(&["x", "y"]), |builder| builder, by_name);
-        let mut published =
-            origin.stream.publish_all("c", events.map(|data| Event::default().data(format!("{data}."))));
+        let mut published = origin
+            .stream
+            .publish_all("c", events.map(|data| Event::default().data(format!("{data}."))));
         origin.settle();
         let (id, failures) = failure(outcome(&mut published));
-        assert_eq!((seq(&id), failures.len()), (first as u64 + 1, endpoints_that_failed), "{events:?}");
+        assert_eq!(
+            (seq(&id), failures.len()),
+            (first as u64 + 1, endpoints_that_failed),
+            "{events:?}"
+        );
     }
 }
 
@@ -594,7 +671,10 @@ fn a_sinks_flush_waits_for_outcomes_and_reports_a_failure_and_the_sink_goes_on()
             origin.settle();
             let outcome = flush(&mut sink);
             match number {
-                1 => assert!(matches!(outcome, Poll::Ready(Err(PublishError::Grip { .. }))), "{outcome:?}"),
+                1 => assert!(
+                    matches!(outcome, Poll::Ready(Err(PublishError::Grip { .. }))),
+                    "{outcome:?}"
+                ),
                 _ => assert_eq!(outcome, Poll::Ready(Ok(()))),
             }
         }
@@ -605,7 +685,8 @@ fn a_sinks_flush_waits_for_outcomes_and_reports_a_failure_and_the_sink_goes_on()
 
 #[test]
 fn events_sent_one_by_one_into_a_sink_reach_local_subscribers_though_every_endpoint_fails() {
-    let mut origin = Origin::with(endpoints(&["a", "b"]), |builder| builder, |_| Reply::Status(404));
+    let mut origin =
+        Origin::with(endpoints(&["a", "b"]), |builder| builder, |_| Reply::Status(404));
     let (mut sink, mut subscription) = (origin.sink(), origin.stream.subscribe("c"));
     for number in 0..4 {
         // As `SinkExt::send` does, by one who takes each error for that of the event before.
@@ -630,8 +711,14 @@ fn close_waits_until_all_is_sent() {
     assert_eq!(origin.counts(), [[250, 0, 0]]);
 
     let posts = origin.posts.len();
-    assert_eq!(outcome(&mut origin.stream.publish("c", numbered(1))), Some(Err(PublishError::Closed)));
-    assert_eq!(outcome(&mut origin.stream.publish_all("c", [numbered(1)])), Some(Err(PublishError::Closed)));
+    assert_eq!(
+        outcome(&mut origin.stream.publish("c", numbered(1))),
+        Some(Err(PublishError::Closed))
+    );
+    assert_eq!(
+        outcome(&mut origin.stream.publish_all("c", [numbered(1)])),
+        Some(Err(PublishError::Closed))
+    );
     assert_eq!(origin.stream.try_publish("c", numbered(1)), Err(PublishError::Closed));
     let mut sink = origin.sink();
     assert!(sink.as_mut().poll_ready(&mut cx()).is_ready());
@@ -642,12 +729,15 @@ fn close_waits_until_all_is_sent() {
 
 #[test]
 fn what_close_cannot_send_in_ten_seconds_has_failed_and_is_counted() {
-    for (name, reply) in [("hangs", (|_| Reply::Hang) as fn(&Post) -> Reply), ("503", |_| Reply::Status(503))] {
+    for (name, reply) in
+        [("hangs", (|_| Reply::Hang) as fn(&Post) -> Reply), ("503", |_| Reply::Status(503))]
+    {
         let slow = endpoints(&["a"]).remove(0).timeout(25 * SECOND);
         let mut origin = Origin::with(vec![slow], |builder| builder, reply);
         let mut on_its_way = origin.stream.publish("c", numbered(1));
         origin.settle();
-        let mut waiting: Vec<_> = (2..5).map(|number| origin.stream.publish("c", numbered(number))).collect();
+        let mut waiting: Vec<_> =
+            (2..5).map(|number| origin.stream.publish("c", numbered(number))).collect();
         let mut closed = Box::pin(origin.stream.close());
         let mut passed = Duration::ZERO;
         while outcome(&mut closed).is_none() {
@@ -701,7 +791,10 @@ fn each_kind_of_authorization_is_sent() {
         origin.stream.try_publish("c", numbered(1)).unwrap();
         origin.settle();
         let post = origin.posts.all().remove(0);
-        assert_eq!(post.headers.get("authorization").map(|value| value.to_str().unwrap()), expected);
+        assert_eq!(
+            post.headers.get("authorization").map(|value| value.to_str().unwrap()),
+            expected
+        );
     }
 }
 
@@ -720,7 +813,11 @@ fn without_history_items_have_ids_and_contents_have_none() {
         let post = origin.posts.all().remove(0);
         let ids = post.ids();
         let (epoch, _) = ids[0].split_once('-').unwrap();
-        assert_eq!(ids, [1, 2].map(|seq| format!("{epoch}-{seq}")), "ours, whatever the publisher's is");
+        assert_eq!(
+            ids,
+            [1, 2].map(|seq| format!("{epoch}-{seq}")),
+            "ours, whatever the publisher's is"
+        );
         assert!(epoch.len() == 13 && epoch.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         let expected: Vec<_> = ids.iter().map(|id| content.replace("ID", id)).collect();
         assert_eq!(post.contents(), expected);
@@ -743,22 +840,26 @@ fn closing_a_channel_publishes_a_close_item_after_its_events() {
 fn publisher(hosts: &[&str], reply: fn(&Post) -> Reply) -> (Publisher, Posts, ManualTimer, Pool) {
     let (timer, pool) = (ManualTimer::new(), Pool::new());
     let (transport, posts) = scripted(&timer, reply);
-    let publisher = Publisher::new(Config::from(endpoints(hosts)), transport, pool.tasks(), timer.clone());
+    let publisher =
+        Publisher::new(Config::from(endpoints(hosts)), transport, pool.tasks(), timer.clone());
     (publisher, posts, timer, pool)
 }
 
 #[test]
 fn a_publisher_publishes_items_as_they_are() {
     let (publisher, posts, _, mut pool) = publisher(&["a", "b"], ok);
-    let items = [Item::new("x", "1").id("i"), Item::new("x", b"\xff"), Item::close("x"), Item::hint("x")];
-    let mut published: Vec<_> = items.iter().map(|item| Box::pin(publisher.publish(item.clone()))).collect();
+    let items =
+        [Item::new("x", "1").id("i"), Item::new("x", b"\xff"), Item::close("x"), Item::hint("x")];
+    let mut published: Vec<_> =
+        items.iter().map(|item| Box::pin(publisher.publish(item.clone()))).collect();
     let mut flushed = Box::pin(publisher.flush());
     assert!(outcome(&mut flushed).is_none() && outcome(&mut published[0]).is_none());
     pool.settle();
     assert!(outcome(&mut flushed).is_some());
     assert!(published.iter_mut().all(|published| outcome(published) == Some(Ok(()))));
     for host in ["a", "b"] {
-        let expected: Vec<_> = items.iter().map(|item| serde_json::to_value(item).unwrap()).collect();
+        let expected: Vec<_> =
+            items.iter().map(|item| serde_json::to_value(item).unwrap()).collect();
         assert_eq!(posts.to(host).iter().flat_map(Post::items).collect::<Vec<_>>(), expected);
     }
     let mut nothing_to_do = Box::pin(publisher.flush());
@@ -768,7 +869,8 @@ fn a_publisher_publishes_items_as_they_are() {
 
 #[test]
 fn a_publisher_reports_each_endpoint_that_failed_and_a_flush_waits_for_failures_too() {
-    let by_host = |post: &Post| Reply::Status(if post.uri.host() == Some("bad") { 503 } else { 200 });
+    let by_host =
+        |post: &Post| Reply::Status(if post.uri.host() == Some("bad") { 503 } else { 200 });
     let (publisher, _, timer, mut pool) = publisher(&["bad", "good"], by_host);
     let mut published = Box::pin(publisher.publish(Item::new("x", "1")));
     let mut flushed = Box::pin(publisher.flush());
@@ -779,21 +881,30 @@ fn a_publisher_reports_each_endpoint_that_failed_and_a_flush_waits_for_failures_
         pool.settle();
     }
     let failures = outcome(&mut published).unwrap().unwrap_err();
-    assert!(matches!(&failures[..], [failure] if failure.endpoint() == "http://bad/"), "{failures:?}");
+    assert!(
+        matches!(&failures[..], [failure] if failure.endpoint() == "http://bad/"),
+        "{failures:?}"
+    );
     assert!(outcome(&mut flushed).is_some());
-    let counts: Vec<_> = publisher.stats().iter().map(|stats| (stats.accepted, stats.failed, stats.retried)).collect();
+    let counts: Vec<_> = publisher
+        .stats()
+        .iter()
+        .map(|stats| (stats.accepted, stats.failed, stats.retried))
+        .collect();
     assert_eq!(counts, [(0, 1, 4), (1, 0, 0)]);
 }
 
 #[test]
 fn a_ready_made_publisher_is_used_with_the_streams_prefix() {
     let (publisher, posts, timer, mut pool) = publisher(&["a"], ok);
-    let builder = EventStream::builder().timer(timer).grip_prefix("p/").grip_publisher(publisher.clone());
+    let builder =
+        EventStream::builder().timer(timer).grip_prefix("p/").grip_publisher(publisher.clone());
     let stream = builder.build().unwrap();
     stream.try_publish("c", numbered(1)).unwrap();
     drop(publisher.publish(Item::new("other", "")));
     pool.settle();
-    let channels: Vec<_> = posts.all().iter().flat_map(Post::items).map(|item| item["channel"].clone()).collect();
+    let channels: Vec<_> =
+        posts.all().iter().flat_map(Post::items).map(|item| item["channel"].clone()).collect();
     assert_eq!(channels, ["p/c", "other"]);
 }
 
@@ -805,7 +916,8 @@ fn workers_end_when_the_last_publisher_is_dropped_after_they_have_sent_what_is_q
     drop(publisher);
     pool.settle();
     assert_eq!(pool.alive(), 2);
-    let published: Vec<_> = (0..250).map(|_| Box::pin(clone.publish(Item::new("x", "1")))).collect();
+    let published: Vec<_> =
+        (0..250).map(|_| Box::pin(clone.publish(Item::new("x", "1")))).collect();
     drop(clone);
     pool.settle();
     assert_eq!((pool.alive(), posts.len()), (0, 6));
@@ -828,7 +940,12 @@ fn an_outcome_resolves_though_the_worker_is_gone() {
     origin.settle();
     assert!(outcome(&mut on_its_way).unwrap().is_err());
     let (transport, _) = scripted(&origin.timer, ok);
-    let idle = EventStream::builder().executor(Nobody).transport(transport).grip(endpoints(&["a"])).build().unwrap();
+    let idle = EventStream::builder()
+        .executor(Nobody)
+        .transport(transport)
+        .grip(endpoints(&["a"]))
+        .build()
+        .unwrap();
     for (why, stream) in [("panicked", &origin.stream), ("never started", &idle)] {
         let mut subscription = stream.subscribe("c");
         let mut later = stream.publish("c", numbered(2));
@@ -878,7 +995,10 @@ fn odd_event() -> impl Strategy<Value = Event> {
     let retry = prop::option::of(0..1_000_000_u64);
     (odd_text(), odd_text(), id, comment, retry).prop_map(|(name, data, id, comment, retry)| {
         let event = Event::new(name.replace(['\r', '\n', '\0'], "")).data(data);
-        let event = id.map(|id| id.replace(['\r', '\n', '\0'], "")).into_iter().fold(event, |event, id| event.id(id));
+        let event = id
+            .map(|id| id.replace(['\r', '\n', '\0'], ""))
+            .into_iter()
+            .fold(event, |event, id| event.id(id));
         let event = comment.into_iter().fold(event, |event, comment| event.comment(comment));
         retry.into_iter().fold(event, |event, retry| event.retry(Duration::from_millis(retry)))
     })

@@ -1,5 +1,6 @@
-//! What is sent to the control ports, and what becomes of it: the recorded publications of the reference's libraries, or
-//! what is right. The endpoints stand in for what no real proxy can be made to do.
+//! What is sent to the control ports, and what becomes of it: the recorded publications of the
+//! reference's libraries, or what is right. The endpoints stand in for what no real proxy can be
+//! made to do.
 #![cfg(feature = "grip")]
 
 mod common;
@@ -79,7 +80,9 @@ impl Ports {
     async fn has_had(&self, port: u16, count: usize) {
         let enough = |cx: &mut Context<'_>| {
             let Had { requests, waiting } = &mut *self.0.lock().unwrap();
-            if requests.iter().filter(|request| request.uri().port_u16() == Some(port)).count() >= count {
+            if requests.iter().filter(|request| request.uri().port_u16() == Some(port)).count()
+                >= count
+            {
                 return Poll::Ready(());
             }
             waiting.push(cx.waker().clone());
@@ -91,13 +94,16 @@ impl Ports {
     fn transport(
         &self,
         deeds: [Deed; 2],
-    ) -> impl Fn(Request<Bytes>) -> BoxFuture<'static, Result<Response<Bytes>, TransportError>> {
+    ) -> impl Fn(Request<Bytes>) -> BoxFuture<'static, Result<Response<Bytes>, TransportError>>
+    {
         let ports = self.clone();
         move |request| {
             let port = request.uri().port_u16().unwrap();
             let deed = deeds[usize::from(port) - 1].clone();
             ports.push(request);
-            let answer = |status: u16| Ok(Response::builder().status(status).body(Bytes::from("said\n")).unwrap());
+            let answer = |status: u16| {
+                Ok(Response::builder().status(status).body(Bytes::from("said\n")).unwrap())
+            };
             let ports = ports.clone();
             async move {
                 match deed {
@@ -130,7 +136,8 @@ fn endpoint(config: &Value) -> Result<Endpoint, String> {
             let text = |name: &str| parts[name].as_str().unwrap();
             // Any PEM of this kind will do.
             let pem = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
-            Endpoint::new(here(text("control_uri"))).and_then(|endpoint| endpoint.iss(text("control_iss")).key(pem))
+            Endpoint::new(here(text("control_uri")))
+                .and_then(|endpoint| endpoint.iss(text("control_iss")).key(pem))
         }
     };
     made.map_err(|error| error.to_string())
@@ -145,7 +152,8 @@ fn endpoints(config: &Value) -> Result<Vec<Endpoint>, String> {
 enum What {
     /// Published by a publisher of its own.
     Item(Item),
-    /// Published on `chan` of an event stream with this prefix, alone or given to a ready-made publisher.
+    /// Published on `chan` of an event stream with this prefix, alone or given to a ready-made
+    /// publisher.
     Event {
         prefix: Option<&'static str>,
         given: bool,
@@ -166,7 +174,9 @@ fn what(name: &str) -> What {
         "bytes_content" => What::Item(Item::new("chan", b"\xff\0\n")),
         "close" | "close_with_content" => What::Item(Item::close("chan")),
         "empty_content" => What::Item(Item::new("chan", "")),
-        "unicode" => What::Item(Item::new("ch\u{e4}n \u{2603}", "data: \u{2713} \u{1f600}\u{2028}\n\n")),
+        "unicode" => {
+            What::Item(Item::new("ch\u{e4}n \u{2603}", "data: \u{2713} \u{1f600}\u{2028}\n\n"))
+        }
         "servegrip_prefix" => event(Some("sg-"), x()),
         "servegrip_publisher_given_prefix_ignored_on_publish" => {
             What::Event { prefix: Some("sg-"), given: true, event: x() }
@@ -206,7 +216,9 @@ fn correction(name: &str) -> Option<&'static str> {
 /// What the recorded control ports do.
 fn deeds(name: &str, case: &Value) -> [Deed; 2] {
     let a = match name {
-        _ if name.starts_with("status_") => Deed::Answers(case["input"]["server_status"].as_u64().unwrap() as u16),
+        _ if name.starts_with("status_") => {
+            Deed::Answers(case["input"]["server_status"].as_u64().unwrap() as u16)
+        }
         "two_endpoints_A_500_B_slow" | "eventstream_publish_fails" => Deed::Answers(500),
         // Recorded is only the status of B.
         "two_endpoints_both_fail" => Deed::Answers(403),
@@ -228,9 +240,11 @@ fn failures(name: &str, case: &Value) -> BTreeMap<&'static str, (usize, String)>
     let after = |reason: &str| (TRIES, format!("{reason}, after {TRIES} tries"));
     match name {
         "two_endpoints_A_500_B_slow" => [(a, after("answered 500 Internal Server Error"))].into(),
-        "two_endpoints_both_fail" => {
-            [(a, (1, "answered 403 Forbidden".into())), (b, (1, "answered 401 Unauthorized".into()))].into()
-        }
+        "two_endpoints_both_fail" => [
+            (a, (1, "answered 403 Forbidden".into())),
+            (b, (1, "answered 401 Unauthorized".into())),
+        ]
+        .into(),
         "eventstream_publish_fails" => [(a, after("answered 500 Internal Server Error"))].into(),
         "conn_reset" => [(a, after("no answer: cut"))].into(),
         "redirect_307" => [(a, (1, "answered 307 Temporary Redirect".into()))].into(),
@@ -246,7 +260,8 @@ fn failures(name: &str, case: &Value) -> BTreeMap<&'static str, (usize, String)>
     }
 }
 
-/// Publishes it, and says what came of it. A stream also delivers locally, whatever the endpoints do.
+/// Publishes it, and says what came of it. A stream also delivers locally, whatever the endpoints
+/// do.
 fn publish(name: &str, what: What, case: &Value, ports: &Ports) -> Result<(), Vec<Failure>> {
     let transport = ports.transport(deeds(name, case));
     match what {
@@ -258,14 +273,26 @@ fn publish(name: &str, what: What, case: &Value, ports: &Ports) -> Result<(), Ve
             let endpoint = Endpoint::new("http://localhost:1").unwrap();
             let builder = EventStream::builder().history(History::none()).timer(Hasty);
             let builder = match given {
-                true => builder.grip_publisher(Publisher::new(endpoint.into(), transport, Background, Hasty)),
+                true => builder.grip_publisher(Publisher::new(
+                    endpoint.into(),
+                    transport,
+                    Background,
+                    Hasty,
+                )),
                 false => builder.grip(endpoint).transport(transport),
             };
-            let stream =
-                prefix.into_iter().fold(builder, |builder, prefix| builder.grip_prefix(prefix)).build().unwrap();
+            let stream = prefix
+                .into_iter()
+                .fold(builder, |builder, prefix| builder.grip_prefix(prefix))
+                .build()
+                .unwrap();
             let mut local = stream.subscribe("chan");
             let outcome = block_on(stream.publish("chan", event.clone()));
-            assert_eq!(text(&mut local), String::from_utf8(event.encode().unwrap().to_vec()).unwrap(), "{name}");
+            assert_eq!(
+                text(&mut local),
+                String::from_utf8(event.encode().unwrap().to_vec()).unwrap(),
+                "{name}"
+            );
             outcome.map(drop).map_err(|error| match error {
                 PublishError::Grip { failures, .. } => failures,
                 other => panic!("{name}: {other}"),
@@ -275,16 +302,22 @@ fn publish(name: &str, what: What, case: &Value, ports: &Ports) -> Result<(), Ve
     }
 }
 
-/// What an `Authorization` means: a scheme and a literal, or who signs, for how long and with which key.
+/// What an `Authorization` means: a scheme and a literal, or who signs, for how long and with which
+/// key.
 fn authorization(headers: &HeaderMap, key: Option<&str>) -> Value {
     let Some(value) = headers.get("authorization") else { return Value::Null };
     let (scheme, token) = value.to_str().unwrap().split_once(' ').unwrap();
     let Some(key) = key else { return json!([scheme, token]) };
     let (signed, signature) = token.rsplit_once('.').unwrap();
-    let key: Vec<u8> = (0..key.len()).step_by(2).map(|at| u8::from_str_radix(&key[at..at + 2], 16).unwrap()).collect();
+    let key: Vec<u8> = (0..key.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&key[at..at + 2], 16).unwrap())
+        .collect();
     let mac = URL_SAFE_NO_PAD.encode(hmac_sha256::HMAC::mac(signed, key));
-    let parts: Vec<Value> =
-        signed.split('.').map(|part| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()).collect();
+    let parts: Vec<Value> = signed
+        .split('.')
+        .map(|part| serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap())
+        .collect();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let left = parts[1]["exp"].as_u64().unwrap() - now;
     json!([scheme, parts[0]["alg"], parts[1]["iss"], (590..=600).contains(&left), signature == mac])
@@ -300,7 +333,8 @@ fn recorded_authorization(name: &str, request: &Value, headers: &HeaderMap) -> V
     }
 }
 
-/// The items of a body. Those of a stream's events always have an id, for which the recorded ones have none.
+/// The items of a body. Those of a stream's events always have an id, for which the recorded ones
+/// have none.
 fn items(body: &[u8], of_stream: bool) -> Value {
     let mut body: Value = serde_json::from_slice(body).unwrap();
     assert_eq!(body.as_object().unwrap().len(), 1);
@@ -349,8 +383,9 @@ fn publications_are_the_recorded_ones_or_the_right_ones() {
         corrected.extend(correction(name).map(|why| format!("{name}: {why}")));
         if let What::Unbuilt(start) = what {
             let config = endpoints(&case["input"]["config"]);
-            let built =
-                config.and_then(|config| EventStream::builder().grip(config).build().map_err(|e| e.to_string()));
+            let built = config.and_then(|config| {
+                EventStream::builder().grip(config).build().map_err(|e| e.to_string())
+            });
             let error = built.expect_err(name);
             assert!(error.starts_with(start), "{name}: {error}");
             continue;
@@ -359,9 +394,14 @@ fn publications_are_the_recorded_ones_or_the_right_ones() {
         let outcome = publish(name, what, case, &ports);
         let right = failures(name, case);
         let failed = outcome.err().unwrap_or_default();
-        let said =
-            failed.iter().map(|failure| (failure.endpoint(), failure.reason().to_owned())).collect::<BTreeMap<_, _>>();
-        let expected = right.iter().map(|(endpoint, (_, why))| (*endpoint, why.clone())).collect::<BTreeMap<_, _>>();
+        let said = failed
+            .iter()
+            .map(|failure| (failure.endpoint(), failure.reason().to_owned()))
+            .collect::<BTreeMap<_, _>>();
+        let expected = right
+            .iter()
+            .map(|(endpoint, (_, why))| (*endpoint, why.clone()))
+            .collect::<BTreeMap<_, _>>();
         assert_eq!(said, expected, "{name}");
         assert_eq!(failed.len(), right.len(), "{name}: each endpoint once");
 
@@ -374,20 +414,34 @@ fn publications_are_the_recorded_ones_or_the_right_ones() {
             if recorded["path"] == "/publish2/" {
                 continue;
             }
-            let (mine, others): (Vec<_>, _) = requests.into_iter().partition(|one| one.uri().port_u16() == Some(port));
+            let (mine, others): (Vec<_>, _) =
+                requests.into_iter().partition(|one| one.uri().port_u16() == Some(port));
             requests = others;
             assert_eq!(mine.len(), right.get(endpoint).map_or(1, |(times, _)| *times), "{name}");
             let headers: HeaderMap = recorded["headers"]
                 .as_array()
                 .unwrap()
                 .iter()
-                .map(|pair| (pair[0].as_str().unwrap().parse().unwrap(), pair[1].as_str().unwrap().parse().unwrap()))
+                .map(|pair| {
+                    (
+                        pair[0].as_str().unwrap().parse().unwrap(),
+                        pair[1].as_str().unwrap().parse().unwrap(),
+                    )
+                })
                 .collect();
             for request in &mine {
                 assert_eq!(request.method().as_str(), recorded["method"], "{name}");
-                assert_eq!(request.uri().path_and_query().unwrap().as_str(), recorded["path"], "{name}");
+                assert_eq!(
+                    request.uri().path_and_query().unwrap().as_str(),
+                    recorded["path"],
+                    "{name}"
+                );
                 assert_eq!(request.headers()["content-type"], headers["content-type"], "{name}");
-                assert_eq!(request.headers()["content-length"], request.body().len().to_string(), "{name}");
+                assert_eq!(
+                    request.headers()["content-length"],
+                    request.body().len().to_string(),
+                    "{name}"
+                );
                 assert_eq!(
                     authorization(request.headers(), recorded["jwt"]["hmac_key_hex"].as_str()),
                     recorded_authorization(name, recorded, &headers),
@@ -395,7 +449,11 @@ fn publications_are_the_recorded_ones_or_the_right_ones() {
                 );
                 let body = recorded["body"].as_str().unwrap();
                 assert_eq!(items(request.body(), of_stream), recorded_items(name, body), "{name}");
-                assert_eq!(request.body(), mine[0].body(), "{name}: a try has the ids of the one before");
+                assert_eq!(
+                    request.body(),
+                    mine[0].body(),
+                    "{name}: a try has the ids of the one before"
+                );
             }
         }
         assert!(requests.is_empty(), "{name}: {requests:?}");
@@ -409,12 +467,17 @@ fn publications_are_the_recorded_ones_or_the_right_ones() {
 /// One rule for both: what is held is what is published, so events arrive, and nowhere else.
 #[test]
 fn a_stream_publishes_on_the_channel_that_it_holds() {
-    let names = ["a", "a b", "a,b", "a;b", "a\"b", " a", "a%2Cb", "a\r\nb", "\u{e9}\u{2603}", "\0", "a/b"];
+    let names =
+        ["a", "a b", "a,b", "a;b", "a\"b", " a", "a%2Cb", "a\r\nb", "\u{e9}\u{2603}", "\0", "a/b"];
     for prefix in [None, Some(""), Some("sg-")] {
         let ports = Ports::default();
         let transport = ports.transport([Deed::Answers(200), Deed::Answers(200)]);
         let builder = EventStream::builder().grip("http://localhost:1/").transport(transport);
-        let stream = prefix.into_iter().fold(builder, |builder, prefix| builder.grip_prefix(prefix)).build().unwrap();
+        let stream = prefix
+            .into_iter()
+            .fold(builder, |builder, prefix| builder.grip_prefix(prefix))
+            .build()
+            .unwrap();
         for name in names {
             // No endpoint has a key, so any signature will do.
             let request = Request::builder().header("grip-sig", "x").body(()).unwrap();
@@ -424,12 +487,18 @@ fn a_stream_publishes_on_the_channel_that_it_holds() {
             stream.close_channel(name);
             block_on(stream.publish(name, Event::default())).unwrap();
             let posts = ports.taken();
-            let items: Vec<_> =
-                posts.iter().flat_map(|post| items(post.body(), false).as_array().unwrap().clone()).collect();
+            let items: Vec<_> = posts
+                .iter()
+                .flat_map(|post| items(post.body(), false).as_array().unwrap().clone())
+                .collect();
             assert_eq!(items.len(), 4, "{name:?}");
             assert_eq!(items[2]["formats"]["http-stream"], json!({ "action": "close" }));
             for item in items {
-                assert_eq!(hold.headers()["grip-channel"], item["channel"].as_str().unwrap(), "{name:?}");
+                assert_eq!(
+                    hold.headers()["grip-channel"],
+                    item["channel"].as_str().unwrap(),
+                    "{name:?}"
+                );
             }
         }
     }
@@ -465,7 +534,8 @@ mod on_a_socket {
     /// The lines of its head, and its body.
     type Post = (Vec<String>, Vec<u8>);
 
-    /// A control port that gives each POST this answer; without one it cuts the connection. Also gives the POSTs.
+    /// A control port that gives each POST this answer; without one it cuts the connection. Also
+    /// gives the POSTs.
     fn control_port(answer: Option<&'static str>) -> (SocketAddr, Receiver<Post>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
@@ -473,10 +543,15 @@ mod on_a_socket {
         thread::spawn(move || {
             for socket in listener.incoming() {
                 let mut socket = BufReader::new(socket.unwrap());
-                let head: Vec<_> =
-                    socket.by_ref().lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
-                let length =
-                    head.iter().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+                let head: Vec<_> = socket
+                    .by_ref()
+                    .lines()
+                    .map_while(Result::ok)
+                    .take_while(|line| !line.is_empty())
+                    .collect();
+                let length = head.iter().find_map(|line| {
+                    line.to_lowercase().strip_prefix("content-length: ")?.parse().ok()
+                });
                 let mut body = vec![0; length.unwrap_or(0)];
                 socket.read_exact(&mut body).unwrap();
                 // The test may have seen enough.
@@ -509,7 +584,11 @@ mod on_a_socket {
         let (at, posts) = control_port(None);
         let failures = publish(at).unwrap_err();
         let reason = failures[0].reason();
-        assert!(reason.starts_with("no answer: ") && reason.ends_with(&format!(", after {TRIES} tries")), "{reason}");
+        assert!(
+            reason.starts_with("no answer: ")
+                && reason.ends_with(&format!(", after {TRIES} tries")),
+            "{reason}"
+        );
         let posts: Vec<_> = posts.try_iter().collect();
         assert_eq!(posts.len(), TRIES);
         assert!(posts.iter().all(|post| post == &posts[0]));
@@ -517,8 +596,9 @@ mod on_a_socket {
 
     #[test]
     fn a_post_has_a_length_and_no_chunks() {
-        let (at, posts) =
-            control_port(Some("HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\nPublished\n"));
+        let (at, posts) = control_port(Some(
+            "HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\nPublished\n",
+        ));
         publish(at).unwrap();
         let (head, body) = posts.recv().unwrap();
         assert_eq!(head[0], "POST /publish/ HTTP/1.1");
@@ -526,7 +606,10 @@ mod on_a_socket {
         fields.sort_unstable();
         let length = format!("content-length: {}", body.len());
         let host = format!("host: {at}");
-        assert_eq!(fields, ["authorization: bearer token", &length, "content-type: application/json", &host]);
+        assert_eq!(
+            fields,
+            ["authorization: bearer token", &length, "content-type: application/json", &host]
+        );
         let item = json!({ "channel": "chan", "formats": { "http-stream": { "content": "x" } } });
         assert_eq!(items(&body, false), json!([item]));
     }

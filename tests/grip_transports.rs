@@ -1,5 +1,6 @@
-//! Every transport under every runtime, on real sockets. The control port is a stand-in: a real Pushpin closes each
-//! connection after its answer and cannot be made to cut one, to hang, or to speak TLS.
+//! Every transport under every runtime, on real sockets. The control port is a stand-in: a real
+//! Pushpin closes each connection after its answer and cannot be made to cut one, to hang, or to
+//! speak TLS.
 #![cfg(feature = "hyper")]
 
 mod common;
@@ -32,8 +33,16 @@ struct Runtime {
 }
 
 const RUNTIMES: [Runtime; 5] = [
-    Runtime { name: "bare block_on", run: |task| block_on(task), spawn: |task| Background.spawn(task) },
-    Runtime { name: "smol", run: |task| smol::block_on(smol::spawn(task)), spawn: |task| smol::spawn(task).detach() },
+    Runtime {
+        name: "bare block_on",
+        run: |task| block_on(task),
+        spawn: |task| Background.spawn(task),
+    },
+    Runtime {
+        name: "smol",
+        run: |task| smol::block_on(smol::spawn(task)),
+        spawn: |task| smol::spawn(task).detach(),
+    },
     Runtime {
         name: "async-std",
         run: |task| async_std::task::block_on(async_std::task::spawn(task)),
@@ -74,7 +83,11 @@ const KINDS: &[Kind] = &[
     Kind { name: "Hyper", make: || Arc::new(hyper()), heals: true },
     Kind { name: "a closure", make: || Arc::new(closure(Arc::new(hyper()))), heals: true },
     #[cfg(feature = "surf")]
-    Kind { name: "Surf", make: || Arc::new(eventstream::grip::transport::Surf::new().unwrap()), heals: false },
+    Kind {
+        name: "Surf",
+        make: || Arc::new(eventstream::grip::transport::Surf::new().unwrap()),
+        heals: false,
+    },
 ];
 
 fn hyper() -> eventstream::grip::transport::Hyper {
@@ -104,7 +117,8 @@ fn everywhere<F: Future<Output = ()> + Send + 'static>(fact: fn(Kind, Runtime) -
 
 fn request(to: SocketAddr) -> Request<Bytes> {
     let body = Bytes::from_static(br#"{"items":[]}"#);
-    let request = Request::post(format!("http://{to}/publish/")).header("content-length", body.len());
+    let request =
+        Request::post(format!("http://{to}/publish/")).header("content-length", body.len());
     request.header("content-type", "application/json").body(body).unwrap()
 }
 
@@ -124,11 +138,18 @@ fn a_publication_is_one_http_1_1_post_with_host_and_length_on_a_connection_that_
             let id = stream.publish("c", Event::default().data(&data)).await.unwrap();
             let request = port.request();
             assert_eq!(request.connection, 0, "one connection");
-            assert!(request.head.starts_with("POST /base/publish/ HTTP/1.1\r\n"), "{}", request.head);
+            assert!(
+                request.head.starts_with("POST /base/publish/ HTTP/1.1\r\n"),
+                "{}",
+                request.head
+            );
             assert_eq!(request.header("host"), [port.at.to_string()]);
             assert_eq!(request.header("content-length"), [request.body.len().to_string()]);
             assert_eq!(request.header("content-type"), ["application/json"]);
-            assert!(request.header("transfer-encoding").is_empty() && request.header("expect").is_empty());
+            assert!(
+                request.header("transfer-encoding").is_empty()
+                    && request.header("expect").is_empty()
+            );
             let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
             let content = format!("id: {id}\ndata: {data}\n\n");
             assert!(body["items"][0]["formats"]["http-stream"]["content"] == content);
@@ -147,7 +168,8 @@ fn a_stale_connection_costs_no_publication() {
     /// Closes after each answer without a word.
     const IDLE: fn(usize) -> Act = |_| Act::AnswerAndClose(PUBLISHED);
     /// Closes when the next request has come: too late to notice before.
-    const IN_USE: fn(usize) -> Act = |number| if number % 2 == 0 { Act::Answer(PUBLISHED) } else { Act::Close };
+    const IN_USE: fn(usize) -> Act =
+        |number| if number % 2 == 0 { Act::Answer(PUBLISHED) } else { Act::Close };
     everywhere(|kind, runtime| async move {
         for (closes, act) in [("says so", SAYS_SO), ("idle", IDLE), ("in use", IN_USE)] {
             println!("closes: {closes}");
@@ -188,7 +210,11 @@ fn an_answer_is_returned_whatever_it_says_and_a_redirect_is_not_followed() {
     let answers = [
         (200, "Published\n", PUBLISHED),
         (204, "", "HTTP/1.1 204 No Content\r\n\r\n"),
-        (200, "ab", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n"),
+        (
+            200,
+            "ab",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n1\r\nb\r\n0\r\n\r\n",
+        ),
         (400, "bad", "HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nbad"),
         (429, "", "HTTP/1.1 429 Slow\r\nContent-Length: 0\r\n\r\n"),
         (503, "", "HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n"),
@@ -219,7 +245,9 @@ fn an_answer_is_returned_whatever_it_says_and_a_redirect_is_not_followed() {
 #[test]
 fn a_hung_answer_is_ended_by_dropping_the_future_and_the_next_request_gets_its_own() {
     everywhere(|kind, _| async move {
-        let port = ControlPort::start(|number| if number == 0 { Act::Hang } else { Act::Answer(PUBLISHED) });
+        let port = ControlPort::start(
+            |number| if number == 0 { Act::Hang } else { Act::Answer(PUBLISHED) },
+        );
         let (to, transport) = (port.at, (kind.make)());
         let (arrived, arrival) = oneshot::channel();
         thread::spawn(move || {
@@ -242,7 +270,8 @@ fn requests_at_the_same_time_each_get_an_answer() {
     everywhere(|kind, _| async move {
         let port = ControlPort::start(|_| Act::Answer(PUBLISHED));
         let transport = (kind.make)();
-        let (one, two) = join(transport.send(request(port.at)), transport.send(request(port.at))).await;
+        let (one, two) =
+            join(transport.send(request(port.at)), transport.send(request(port.at))).await;
         assert!(one.is_ok() && two.is_ok());
     });
 }
@@ -250,7 +279,9 @@ fn requests_at_the_same_time_each_get_an_answer() {
 #[test]
 fn an_answer_without_an_end_in_sight_is_an_error() {
     let port = ControlPort::start(|_| {
-        Act::AnswerAndClose(Box::leak(format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(100_000)).into_boxed_str()))
+        Act::AnswerAndClose(Box::leak(
+            format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(100_000)).into_boxed_str(),
+        ))
     });
     assert!(block_on(hyper().send(request(port.at))).is_err());
 }
@@ -267,7 +298,8 @@ fn a_request_without_a_host_is_an_error() {
 #[test]
 fn https_without_the_feature_is_an_error_that_names_it() {
     let port = ControlPort::start(|_| Act::Answer(PUBLISHED));
-    let request = Request::post(format!("https://{}/publish/", port.at)).body(Bytes::new()).unwrap();
+    let request =
+        Request::post(format!("https://{}/publish/", port.at)).body(Bytes::new()).unwrap();
     assert!(block_on(hyper().send(request)).unwrap_err().to_string().contains("rustls"));
 }
 
@@ -299,7 +331,8 @@ mod tls {
         /// A control port with a certificate for these names that ends in this year.
         fn port(&self, names: &[&str], year: i32) -> ControlPort {
             let mut params =
-                CertificateParams::new(names.iter().copied().map(String::from).collect::<Vec<_>>()).unwrap();
+                CertificateParams::new(names.iter().copied().map(String::from).collect::<Vec<_>>())
+                    .unwrap();
             params.not_after = rcgen::date_time_ymd(year, 1, 1);
             let key = KeyPair::generate().unwrap();
             let certificate = params.signed_by(&key, &self.issuer).unwrap();
@@ -332,13 +365,19 @@ mod tls {
                 (runtime.run)(Box::pin(async move {
                     let stream = builder.grip(url).build().unwrap();
                     for number in 0..3 {
-                        stream.publish("c", Event::default().data(format!("{number}"))).await.unwrap();
+                        stream
+                            .publish("c", Event::default().data(format!("{number}")))
+                            .await
+                            .unwrap();
                     }
                     assert_eq!(stream.stats().grip[0].retried, 0);
                 }));
                 let requests = port.rest();
                 assert_eq!(requests.len(), 3, "{}", runtime.name);
-                assert!(requests.iter().all(|request| request.connection == connection), "one connection");
+                assert!(
+                    requests.iter().all(|request| request.connection == connection),
+                    "one connection"
+                );
                 assert_eq!(requests[0].header("host"), [format!("{host}:{}", port.at.port())]);
                 assert_eq!(requests[0].header("authorization"), ["Bearer token"]);
             }
@@ -348,7 +387,8 @@ mod tls {
     #[test]
     fn a_server_that_is_not_who_it_should_be_gets_no_request() {
         let (authority, other) = (Authority::new(), Authority::new());
-        // Whose root is trusted, the names in the certificate, its last year; whether it is good for `localhost`.
+        // Whose root is trusted, the names in the certificate, its last year; whether it is good
+        // for `localhost`.
         let table = [
             (Some(&authority), "localhost", 4000, true),
             (None, "localhost", 4000, false),
@@ -359,9 +399,11 @@ mod tls {
         ];
         for (index, (root, name, year, good)) in table.into_iter().enumerate() {
             let port = authority.port(&[name], year);
-            let transport = root.map_or_else(hyper, |root| hyper().add_root(root.pem.as_bytes()).unwrap());
+            let transport =
+                root.map_or_else(hyper, |root| hyper().add_root(root.pem.as_bytes()).unwrap());
             let uri = format!("https://localhost:{}/publish/", port.at.port());
-            let request = Request::post(uri).header("content-length", 0).body(Bytes::new()).unwrap();
+            let request =
+                Request::post(uri).header("content-length", 0).body(Bytes::new()).unwrap();
             let outcome = block_on(transport.send(request));
             assert_eq!(outcome.is_ok(), good, "case {index}: {outcome:?}");
             assert_eq!(port.rest().len(), usize::from(good), "case {index}");
@@ -372,12 +414,16 @@ mod tls {
     fn several_roots_may_be_added_at_once_and_one_by_one() {
         let (one, two) = (Authority::new(), Authority::new());
         let both = hyper().add_root(format!("{}\n{}", one.pem, two.pem).as_bytes()).unwrap();
-        let each = hyper().add_root(one.pem.as_bytes()).and_then(|hyper| hyper.add_root(two.pem.as_bytes())).unwrap();
+        let each = hyper()
+            .add_root(one.pem.as_bytes())
+            .and_then(|hyper| hyper.add_root(two.pem.as_bytes()))
+            .unwrap();
         for transport in [both, each] {
             for authority in [&one, &two] {
                 let port = authority.port(&["localhost"], 4000);
                 let uri = format!("https://localhost:{}/publish/", port.at.port());
-                let request = Request::post(uri).header("content-length", 0).body(Bytes::new()).unwrap();
+                let request =
+                    Request::post(uri).header("content-length", 0).body(Bytes::new()).unwrap();
                 assert_eq!(block_on(transport.send(request)).unwrap().status(), 200);
             }
         }

@@ -1,6 +1,6 @@
-//! What was recorded of the reference's GRIP libraries, case by case. Where it is wrong, the right thing is asserted
-//! and the reason given; what is out of scope is listed by name. See also the vectors' tests in `src/grip`, for what
-//! has no public face: addresses, authorization, the clock.
+//! What was recorded of the reference's GRIP libraries, case by case. Where it is wrong, the right
+//! thing is asserted and the reason given; what is out of scope is listed by name. See also the
+//! vectors' tests in `src/grip`, for what has no public face: addresses, authorization, the clock.
 #![cfg(feature = "grip")]
 
 use std::collections::BTreeMap;
@@ -27,7 +27,10 @@ fn report(file: &str, run: usize, listed: &[String]) {
 }
 
 fn headers(signatures: &[&str]) -> HeaderMap {
-    signatures.iter().map(|token| ("grip-sig".parse().unwrap(), HeaderValue::from_str(token).unwrap())).collect()
+    signatures
+        .iter()
+        .map(|token| ("grip-sig".parse().unwrap(), HeaderValue::from_str(token).unwrap()))
+        .collect()
 }
 
 fn local() -> Endpoint {
@@ -43,7 +46,11 @@ fn refusal(key: &str) -> Option<&'static str> {
         "ec384_pem" | "ed_pem" if PUBLIC_KEYS => "neither a P-256 nor an RSA",
         "jwks" => "is a set of JWKs",
         "bad_json" => "looks like JSON",
-        _ if !PUBLIC_KEYS && (key.starts_with("ec") || key.starts_with("rsa")) || key == "ed_pem" => "",
+        _ if !PUBLIC_KEYS && (key.starts_with("ec") || key.starts_with("rsa"))
+            || key == "ed_pem" =>
+        {
+            ""
+        }
         _ => return None,
     })
 }
@@ -51,10 +58,14 @@ fn refusal(key: &str) -> Option<&'static str> {
 /// The right outcome where the recorded one is not, and why.
 fn correction(token: &str, key: &str, recorded: bool) -> Option<(bool, &'static str)> {
     let (right, why) = match (token, key) {
-        ("hs384" | "hs512" | "rs384" | "rs512" | "ps256", _) => (false, "algorithms are pinned to the key"),
+        ("hs384" | "hs512" | "rs384" | "rs512" | "ps256", _) => {
+            (false, "algorithms are pinned to the key")
+        }
         ("hs256_no_exp", _) => (false, "`exp` is required"),
         ("hs256_exp_null", _) => (false, "`exp` is a number"),
-        ("es256", "ec_pem_lead_space" | "ec_jwk_lead_space") => (true, "white space around a key is trimmed"),
+        ("es256", "ec_pem_lead_space" | "ec_jwk_lead_space") => {
+            (true, "white space around a key is trimmed")
+        }
         ("hs256" | "hs256_no_typ", "oct_jwk") => (true, "an oct JWK is a secret"),
         _ => return None,
     };
@@ -72,7 +83,10 @@ fn signatures_verify_as_recorded_or_as_is_right() {
         run += 1;
         if let Some(why) = refusal(key) {
             let error = made.expect_err(key).to_string();
-            assert!(error.starts_with("grip: verify-key ") && error.contains(why), "{key}: {error}");
+            assert!(
+                error.starts_with("grip: verify-key ") && error.contains(why),
+                "{key}: {error}"
+            );
             refused += 1;
             continue;
         }
@@ -98,7 +112,9 @@ fn signatures_verify_as_recorded_or_as_is_right() {
         );
     }
     report("grip-sig.json, cases", run, &[]);
-    println!("  {refused} of them with keys that are refused; the reference is wrong in: {corrected:#?}");
+    println!(
+        "  {refused} of them with keys that are refused; the reference is wrong in: {corrected:#?}"
+    );
     assert_eq!(run, 269);
 }
 
@@ -124,7 +140,8 @@ fn exactly_the_right_pairs_verify() {
         let Ok(endpoint) = local().verify_key(text.as_str().unwrap()) else { continue };
         let config = Config::from(endpoint);
         let verifies = |token: &Value| config.proxied(&headers(&[token.as_str().unwrap()])).is_ok();
-        let tokens = file["tokens"].as_object().unwrap().iter().filter(|(_, token)| verifies(token));
+        let tokens =
+            file["tokens"].as_object().unwrap().iter().filter(|(_, token)| verifies(token));
         found.insert(key, tokens.map(|(name, _)| name.as_str()).collect());
     }
     let mut right = BTreeMap::<&str, Vec<&str>>::new();
@@ -133,9 +150,18 @@ fn exactly_the_right_pairs_verify() {
     right.insert("b64_hello", vec!["hs256_hello"]);
     right.insert("text_aGVsbG8", vec!["hs256_b64text_key"]);
     if PUBLIC_KEYS {
-        let pem = ["ec_pem", "ec_pem_notrail", "ec_pem_crlf", "ec_pem_oneline", "ec_pem_lead_space", "ec_pem_b64"];
+        let pem = [
+            "ec_pem",
+            "ec_pem_notrail",
+            "ec_pem_crlf",
+            "ec_pem_oneline",
+            "ec_pem_lead_space",
+            "ec_pem_b64",
+        ];
         let jwk = ["ec_jwk", "ec_jwk_b64", "ec_jwk_alg", "ec_jwk_lead_space"];
-        right.extend(pem.into_iter().chain(jwk).map(|key| (key, vec!["es256", "es256_fastly_like"])));
+        right.extend(
+            pem.into_iter().chain(jwk).map(|key| (key, vec!["es256", "es256_fastly_like"])),
+        );
         right.extend(["rsa_pem", "rsa_jwk"].map(|key| (key, vec!["rs256"])));
     }
     right.values_mut().for_each(|tokens| tokens.sort_unstable());
@@ -164,11 +190,14 @@ fn the_decision_fails_closed() {
                 _ => endpoint,
             }
         };
-        let config =
-            Config::from(case["input"]["clients"].as_array().unwrap().iter().map(endpoint).collect::<Vec<_>>());
+        let config = Config::from(
+            case["input"]["clients"].as_array().unwrap().iter().map(endpoint).collect::<Vec<_>>(),
+        );
         let token = case["input"]["token"].as_str();
-        let signatures: Vec<_> = token.iter().map(|token| file["tokens"][token].as_str().unwrap()).collect();
-        let recorded = ["isProxied", "isSigned"].map(|flag| case["expect"][flag].as_bool().unwrap());
+        let signatures: Vec<_> =
+            token.iter().map(|token| file["tokens"][token].as_str().unwrap()).collect();
+        let recorded =
+            ["isProxied", "isSigned"].map(|flag| case["expect"][flag].as_bool().unwrap());
         let (clients, _) = name.split_once(" / ").unwrap();
         let right = match (clients, token) {
             (_, None) | ("none", _) => Ok(Proxied::No),
@@ -194,7 +223,13 @@ fn the_decision_fails_closed() {
     let token = |name: &str| file["tokens"][name].as_str().unwrap();
     let keyed: Config = "http://localhost/?verify-key=changeme".parse().unwrap();
     let two = [token("hs256"), token("hs256")];
-    for bad in [&[""][..], &["garbage"], &[token("hs256_expired")], &two, &[token("garbage"), token("hs256")]] {
+    for bad in [
+        &[""][..],
+        &["garbage"],
+        &[token("hs256_expired")],
+        &two,
+        &[token("garbage"), token("hs256")],
+    ] {
         assert_eq!(keyed.proxied(&headers(bad)), Err(InvalidSignature), "{bad:?}");
     }
     let keyless: Config = "http://localhost/".parse().unwrap();
@@ -215,9 +250,14 @@ fn a_public_key_is_never_a_secret() {
         let text = |name: &str| case["input"][name].as_str().unwrap();
         match local().verify_key(text("key")) {
             Ok(endpoint) => {
-                assert_eq!(Config::from(endpoint).proxied(&headers(&[text("token")])), Err(InvalidSignature));
+                assert_eq!(
+                    Config::from(endpoint).proxied(&headers(&[text("token")])),
+                    Err(InvalidSignature)
+                );
             }
-            Err(error) => assert!(!PUBLIC_KEYS && error.to_string().contains("`jwt-simple`"), "{error}"),
+            Err(error) => {
+                assert!(!PUBLIC_KEYS && error.to_string().contains("`jwt-simple`"), "{error}")
+            }
         }
     }
     report("grip-sig.json, key_confusion", cases.len(), &[]);
@@ -228,13 +268,22 @@ fn a_public_key_is_never_a_secret() {
     let pkcs1 = file["keys"]["rsa_pkcs1_pem"].as_str().unwrap();
     let jwks = file["keys"]["jwks"].as_str().unwrap();
     let truncated = &pem[..pem.len() / 2];
-    for key in ["", " ", truncated, &pem[10..], pkcs1, jwks, "{bad", &pem.replace("PUBLIC", "PRIVATE")] {
+    for key in
+        ["", " ", truncated, &pem[10..], pkcs1, jwks, "{bad", &pem.replace("PUBLIC", "PRIVATE")]
+    {
         for key in [key.to_owned(), format!("base64:{}", STANDARD.encode(key.trim()))] {
-            let url = format!("http://localhost/?verify-key={}", percent_encoding::utf8_percent_encode(&key, ALL));
-            for error in [local().verify_key(&key).unwrap_err(), url.parse::<Config>().unwrap_err()] {
+            let url = format!(
+                "http://localhost/?verify-key={}",
+                percent_encoding::utf8_percent_encode(&key, ALL)
+            );
+            for error in [local().verify_key(&key).unwrap_err(), url.parse::<Config>().unwrap_err()]
+            {
                 assert!(error.to_string().starts_with("grip: verify-key "), "{error}");
-                let secret =
-                    key.trim_start_matches("base64:").lines().max_by_key(|line| line.len()).unwrap_or_default();
+                let secret = key
+                    .trim_start_matches("base64:")
+                    .lines()
+                    .max_by_key(|line| line.len())
+                    .unwrap_or_default();
                 assert!(secret.trim().is_empty() || !error.to_string().contains(secret), "{error}");
                 assert_eq!(BuildError::from(error.clone()).to_string(), error.to_string());
             }
@@ -256,7 +305,9 @@ fn no_secret_is_shown() {
     ];
     for url in urls {
         let config: Config = url.parse().unwrap();
-        for shown in [format!("{config:?}"), format!("{config:#?}"), format!("{:?}", config.endpoints())] {
+        for shown in
+            [format!("{config:?}"), format!("{config:#?}"), format!("{:?}", config.endpoints())]
+        {
             assert!(secrets.iter().all(|secret| !shown.contains(secret)), "{shown}");
             assert!(shown.contains("http://localhost/"), "{shown}");
         }
@@ -279,9 +330,11 @@ fn no_secret_is_shown() {
             Err(error) => assert!(!format!("{error} {error:?}").contains("s3"), "{error:?}"),
         }
     }
-    for endpoint in
-        [local().iss("realm").key("s3cret").unwrap(), local().bearer("s3cret"), local().basic("s3cret", "x")]
-    {
+    for endpoint in [
+        local().iss("realm").key("s3cret").unwrap(),
+        local().bearer("s3cret"),
+        local().basic("s3cret", "x"),
+    ] {
         assert!(!format!("{endpoint:?}").contains("s3cret"));
     }
 }
@@ -293,12 +346,15 @@ fn the_symmetric_key_verifies_as_well() {
         .map(|part| URL_SAFE_NO_PAD.encode(part));
     let signed = signed.join(".");
     for key in ["k", "changeme", &"long".repeat(100)] {
-        let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(hmac_sha256::HMAC::mac(&signed, key)));
+        let token =
+            format!("{signed}.{}", URL_SAFE_NO_PAD.encode(hmac_sha256::HMAC::mac(&signed, key)));
         let config: Config = format!("http://localhost/?iss=a&key={key}").parse().unwrap();
         assert_eq!(config.proxied(&headers(&[&token])), Ok(Proxied::Signed));
-        let config: Config = format!("http://localhost/?iss=a&key=x&verify-key={key}").parse().unwrap();
+        let config: Config =
+            format!("http://localhost/?iss=a&key=x&verify-key={key}").parse().unwrap();
         assert_eq!(config.proxied(&headers(&[&token])), Ok(Proxied::Signed));
-        let config: Config = format!("http://localhost/?iss=a&key={key}&verify-iss=other").parse().unwrap();
+        let config: Config =
+            format!("http://localhost/?iss=a&key={key}&verify-iss=other").parse().unwrap();
         assert_eq!(config.proxied(&headers(&[&token])), Err(InvalidSignature));
     }
 }
@@ -399,7 +455,11 @@ fn unescape(value: &str) -> Vec<u8> {
 
 fn understood(headers: &HeaderMap) -> Understood {
     let all = |name: &str| -> Vec<String> {
-        headers.get_all(name).iter().map(|value| value.to_str().expect("visible ASCII").to_owned()).collect()
+        headers
+            .get_all(name)
+            .iter()
+            .map(|value| value.to_str().expect("visible ASCII").to_owned())
+            .collect()
     };
     assert_eq!(all("grip-hold"), ["stream"]);
     let channel = |text: &String| {
@@ -408,14 +468,20 @@ fn understood(headers: &HeaderMap) -> Understood {
     };
     let link = |text: &String| {
         let (uri, parameters) = named(text);
-        let uri = uri.strip_prefix('<').and_then(|uri| uri.strip_suffix('>')).expect("<uri>").to_owned();
-        let timeout = parameter(&parameters, "timeout").map(|seconds| seconds.parse::<i32>().unwrap() as u64);
+        let uri =
+            uri.strip_prefix('<').and_then(|uri| uri.strip_suffix('>')).expect("<uri>").to_owned();
+        let timeout =
+            parameter(&parameters, "timeout").map(|seconds| seconds.parse::<i32>().unwrap() as u64);
         (uri, parameter(&parameters, "rel").unwrap().to_owned(), timeout)
     };
     let keep_alive = all("grip-keep-alive");
     assert!(keep_alive.len() <= 1);
     Understood {
-        channels: all("grip-channel").iter().flat_map(|value| split(value)).map(|text| channel(&text)).collect(),
+        channels: all("grip-channel")
+            .iter()
+            .flat_map(|value| split(value))
+            .map(|text| channel(&text))
+            .collect(),
         keep_alive: keep_alive.first().map(|value| {
             let (value, parameters) = named(value);
             assert!(!value.is_empty(), "an empty one is an error");
@@ -432,7 +498,11 @@ fn understood(headers: &HeaderMap) -> Understood {
             .map(|text| parameters(&text).swap_remove(0))
             .map(|(name, value)| (name, value.unwrap()))
             .collect(),
-        links: all("grip-link").iter().flat_map(|value| split(value)).map(|text| link(&text)).collect(),
+        links: all("grip-link")
+            .iter()
+            .flat_map(|value| split(value))
+            .map(|text| link(&text))
+            .collect(),
     }
 }
 
@@ -441,13 +511,16 @@ fn not_ours(name: &str) -> Option<&'static str> {
     Some(match name {
         "no_hold_channel_only" | "keepalive_no_hold_dropped" => "headers without a hold do nothing",
         "link_no_hold" => "pages without a hold are out of scope",
-        "hold_response_timeout" | "hold_response_timeout_fraction" | "status" => "response holds are out of scope",
+        "hold_response_timeout" | "hold_response_timeout_fraction" | "status" => {
+            "response holds are out of scope"
+        }
         "link_neg" => "no `Duration` is negative",
         _ => return None,
     })
 }
 
-/// Where our text is not the recorded one, and why; what is meant is the same, or what the reference meant to say.
+/// Where our text is not the recorded one, and why; what is meant is the same, or what the
+/// reference meant to say.
 fn differs(name: &str) -> Option<&'static str> {
     Some(match name {
         "several_channels" => "names are percent-encoded",
@@ -489,7 +562,8 @@ fn holds_say_what_the_reference_means_to_say() {
         for (name, prev_id) in &channels {
             hold = prev_id.iter().fold(hold, |hold, id| hold.prev_id(name, id));
         }
-        // What the recorder's case "all" left to it: 15 s for the keep-alive, and the link's own time.
+        // What the recorder's case "all" left to it: 15 s for the keep-alive, and the link's own
+        // time.
         let timeout = match name {
             "all" => Duration::from_secs(15),
             _ => Duration::from_secs_f64(input["timeout"].as_f64().unwrap_or(0.0)),
@@ -502,7 +576,9 @@ fn holds_say_what_the_reference_means_to_say() {
                 .filter(|(content, seconds)| !content.is_empty() && *seconds > 0);
         }
         let link = match &input["link"] {
-            Value::Array(pair) => pair[0].as_str().map(|uri| (uri, Duration::from_secs(pair[1].as_u64().unwrap()))),
+            Value::Array(pair) => {
+                pair[0].as_str().map(|uri| (uri, Duration::from_secs(pair[1].as_u64().unwrap())))
+            }
             _ => input["next_link"].as_str().map(|uri| (uri, timeout)),
         };
         if let Some((uri, timeout)) = link {
@@ -515,7 +591,9 @@ fn holds_say_what_the_reference_means_to_say() {
         }
         let ours = hold.headers();
         let mut read = understood(&ours);
-        let decode = |text: &mut String| *text = percent_decode(text.as_bytes()).decode_utf8().unwrap().into_owned();
+        let decode = |text: &mut String| {
+            *text = percent_decode(text.as_bytes()).decode_utf8().unwrap().into_owned()
+        };
         read.channels.iter_mut().for_each(|(name, _)| decode(name));
         read.links.iter_mut().for_each(|(uri, ..)| decode(uri));
         assert_eq!(read, meant, "{name}");
@@ -523,7 +601,8 @@ fn holds_say_what_the_reference_means_to_say() {
         let recorded = case["expect"]["headers"].as_object().unwrap();
         let same = recorded.len() == ours.len()
             && recorded.iter().all(|(name, value)| {
-                ours.get(name).is_some_and(|ours| ours.as_bytes() == value.as_str().unwrap().as_bytes())
+                ours.get(name)
+                    .is_some_and(|ours| ours.as_bytes() == value.as_str().unwrap().as_bytes())
             });
         match differs(name) {
             Some(why) => {
@@ -566,14 +645,23 @@ fn items_are_the_recorded_ones() {
             "empty_content" => Item::new("chan", ""),
             "unicode" => Item::new("ch\u{e4}n \u{2603}", "data: \u{2713} \u{1f600}\u{2028}\n\n"),
             "servegrip_prefix" => Item::new("sg-chan", "x"),
-            "eventstream_default_prefix" => Item::new("events-chan", event(Event::new("message").json(&message))),
+            "eventstream_default_prefix" => {
+                Item::new("events-chan", event(Event::new("message").json(&message)))
+            }
             "eventstream_empty_prefix" => Item::new("chan", event(Event::new("m").json(&()))),
-            "eventstream_no_event" => Item::new("events-chan", event(Event::new("").json(&json!({ "x": 1 })))),
+            "eventstream_no_event" => {
+                Item::new("events-chan", event(Event::new("").json(&json!({ "x": 1 }))))
+            }
             "eventstream_data_undefined" => Item::new("events-chan", event(Event::new("e"))),
-            "eventstream_publish_fails" => Item::new("events-chan", event(Event::new("m").json(&1))),
+            "eventstream_publish_fails" => {
+                Item::new("events-chan", event(Event::new("m").json(&1)))
+            }
             _ => Item::new("chan", "x"),
         };
-        if !case["expect"]["error"].is_null() || name.starts_with("status_") || name.starts_with("redirect_") {
+        if !case["expect"]["error"].is_null()
+            || name.starts_with("status_")
+            || name.starts_with("redirect_")
+        {
             wire.push(name);
         }
         for request in case["expect"]["requests"].as_array().unwrap() {
@@ -582,8 +670,11 @@ fn items_are_the_recorded_ones() {
             let stream = &mut recorded["formats"]["http-stream"];
             match name {
                 // The content of a close is ignored.
-                "close" | "close_with_content" => drop(stream.as_object_mut().unwrap().remove("content")),
-                // Pushpin takes a header's UTF-8 for Latin-1, so held names are ASCII, and published ones like them.
+                "close" | "close_with_content" => {
+                    drop(stream.as_object_mut().unwrap().remove("content"))
+                }
+                // Pushpin takes a header's UTF-8 for Latin-1, so held names are ASCII, and
+                // published ones like them.
                 "unicode" => recorded["channel"] = "ch%C3%A4n%20%E2%98%83".into(),
                 // Nobody is called `undefined`, and nothing has it to say.
                 "eventstream_no_event" => stream["content"] = "data: {\"x\":1}\n\n".into(),
@@ -595,13 +686,26 @@ fn items_are_the_recorded_ones() {
         run += 1;
     }
     report("publish-requests.json, items", run, &listed);
-    println!("  {} of them have more to say on the wire, see tests/grip_publishing.rs: {wire:?}", wire.len());
+    println!(
+        "  {} of them have more to say on the wire, see tests/grip_publishing.rs: {wire:?}",
+        wire.len()
+    );
     assert_eq!((run, listed.len()), (38, 4));
 }
 
 #[test]
 fn what_a_hold_names_is_what_an_item_names() {
-    for name in ["a,b", "a;b", "q\"x, y", " edge ", "\u{fc}\u{2713}", "a\r\nGrip-Channel: x", "%41", "", "\\"] {
+    for name in [
+        "a,b",
+        "a;b",
+        "q\"x, y",
+        " edge ",
+        "\u{fc}\u{2713}",
+        "a\r\nGrip-Channel: x",
+        "%41",
+        "",
+        "\\",
+    ] {
         let held = understood(&Hold::stream([name]).headers()).channels;
         let item = serde_json::to_value(Item::hint(name)).unwrap();
         match name {

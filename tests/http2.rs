@@ -1,5 +1,5 @@
-//! The example servers that speak HTTP/2, by prior knowledge: many streams on one connection, and no headers about
-//! connections.
+//! The example servers that speak HTTP/2, by prior knowledge: many streams on one connection, and
+//! no headers about connections.
 
 #[path = "common/process.rs"]
 mod process;
@@ -65,11 +65,18 @@ impl Server {
         let (process, url) = Process::example(name, environment);
         let socket = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
         socket.set_nodelay(true).unwrap();
-        let (requests, connection) = handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
+        let (requests, connection) =
+            handshake(TokioExecutor::new(), TokioIo::new(socket)).await.unwrap();
         Self { process, requests, connection: tokio::spawn(connection) }
     }
 
-    async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Response<Incoming> {
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Response<Incoming> {
         let mut request = Request::builder().method(method).uri(format!("http://localhost{path}"));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -136,7 +143,9 @@ impl Stream {
 
     async fn opened(&mut self) -> String {
         let open = self.next().await.unwrap();
-        let id = open.strip_prefix("id: ").and_then(|rest| rest.strip_suffix("\nevent: stream-open\ndata: \n\n"));
+        let id = open
+            .strip_prefix("id: ")
+            .and_then(|rest| rest.strip_suffix("\nevent: stream-open\ndata: \n\n"));
         id.unwrap_or_else(|| panic!("{open:?}")).to_owned()
     }
 }
@@ -146,7 +155,8 @@ async fn in_time<F: Future>(future: F) -> F::Output {
 }
 
 async fn text(answer: Response<Incoming>) -> String {
-    String::from_utf8(in_time(answer.into_body().collect()).await.unwrap().to_bytes().into()).unwrap()
+    String::from_utf8(in_time(answer.into_body().collect()).await.unwrap().to_bytes().into())
+        .unwrap()
 }
 
 fn without_date(headers: &HeaderMap) -> Vec<(&str, &str)> {
@@ -171,7 +181,8 @@ async fn streams_have_no_headers_about_connections(name: &str) {
     }
     for path in ["/", "/stats", "/nowhere", "/publish/a"] {
         let answer = server.get(path, &[]).await;
-        for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
+        for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]
+        {
             assert!(!answer.headers().contains_key(name), "{path} with {name}");
         }
     }
@@ -197,7 +208,10 @@ async fn a_client_that_comes_back_gets_what_it_missed(name: &str) {
     let mut stream = server.open(&format!("/events/a?lastEventId={position}"), &[]).await;
     assert_eq!(stream.opened().await, position);
     let reset = r#"{"channels":["a"],"reason":"evicted"}"#;
-    assert_eq!(stream.next().await.unwrap(), format!("id: {position}\nevent: stream-reset\ndata: {reset}\n\n"));
+    assert_eq!(
+        stream.next().await.unwrap(),
+        format!("id: {position}\nevent: stream-reset\ndata: {reset}\n\n")
+    );
     assert_eq!([stream.next().await.unwrap(), stream.next().await.unwrap()], frames[1..]);
     server.end().await;
 }
@@ -282,14 +296,20 @@ async fn a_stream_that_is_not_read_delays_no_other_of_its_connection(name: &str)
     while last < 80 {
         let frame = slow.next().await.unwrap();
         if frame.contains("\nevent: stream-reset\n") {
-            assert!(frame.ends_with("\ndata: {\"channels\":[\"a\"],\"reason\":\"lagged\"}\n\n"), "{frame}");
+            assert!(
+                frame.ends_with("\ndata: {\"channels\":[\"a\"],\"reason\":\"lagged\"}\n\n"),
+                "{frame}"
+            );
             told = true;
             resets += 1;
             continue;
         }
         let (_, data) = frame.split_once("\ndata: [").unwrap();
         let number = data.split(',').next().unwrap().parse().unwrap();
-        assert!(if told { number > last + 1 } else { number == last + 1 }, "{number} after {last}, told: {told}");
+        assert!(
+            if told { number > last + 1 } else { number == last + 1 },
+            "{number} after {last}, told: {told}"
+        );
         (last, told) = (number, false);
     }
     assert!(resets > 0);

@@ -1,5 +1,6 @@
-//! The hub against a model too simple to be wrong: a `Vec` of all events ever published, what each channel still keeps of
-//! them, and where each subscription is. Whatever is done, every poll hands out what the model says, byte for byte.
+//! The hub against a model too simple to be wrong: a `Vec` of all events ever published, what each
+//! channel still keeps of them, and where each subscription is. Whatever is done, every poll hands
+//! out what the model says, byte for byte.
 
 mod common;
 
@@ -86,14 +87,21 @@ fn setup() -> impl Strategy<Value = Setup> {
         prop_oneof![1 => Just(300), 1 => 1..=4u64],
         prop_oneof![1 => Just(64 << 10), 1 => 1..300usize],
     )
-        .prop_map(|(replay, events, bytes, age, item)| Setup { replay, events, bytes, age, item })
+        .prop_map(|(replay, events, bytes, age, item)| Setup {
+            replay,
+            events,
+            bytes,
+            age,
+            item,
+        })
 }
 
 fn line() -> impl Strategy<Value = Line> {
     let name = || prop::sample::select(&NAMES[..]);
     let names = || prop::sample::subsequence(&NAMES[..], 1..=3).prop_shuffle();
     let draft = || {
-        let given = prop_oneof![4 => Just(None), 1 => prop::sample::select(&GIVEN[..]).prop_map(Some)];
+        let given =
+            prop_oneof![4 => Just(None), 1 => prop::sample::select(&GIVEN[..]).prop_map(Some)];
         let more = prop_oneof![3 => Just(0), 1 => 0..120usize];
         (given, more).prop_map(|(given, more)| Draft { given, more })
     };
@@ -127,7 +135,8 @@ struct Model {
     now: u64,
     /// All there ever were: the seq is the index plus one.
     events: Vec<Published>,
-    /// All lives of all channels: when one is closed the next begins. That a channel is collected changes nothing here.
+    /// All lives of all channels: when one is closed the next begins. That a channel is collected
+    /// changes nothing here.
     lives: Vec<Life>,
     closed: bool,
     subscriptions: u64,
@@ -185,7 +194,17 @@ impl Model {
     fn new(setup: Setup, epoch: String) -> Self {
         let lives = NAMES.map(|name| Life::new(name, 0)).into();
         let (events, closed) = (Vec::new(), false);
-        Self { setup, epoch, now: 0, events, lives, closed, subscriptions: 0, delivered: 0, resets: 0 }
+        Self {
+            setup,
+            epoch,
+            now: 0,
+            events,
+            lives,
+            closed,
+            subscriptions: 0,
+            delivered: 0,
+            resets: 0,
+        }
     }
 
     fn clock(&self) -> u64 {
@@ -210,7 +229,11 @@ impl Model {
     }
 
     fn expire(&mut self, life: usize) {
-        while self.lives[life].kept.first().is_some_and(|&seq| self.event(seq).at + self.setup.age <= self.now) {
+        while self.lives[life]
+            .kept
+            .first()
+            .is_some_and(|&seq| self.event(seq).at + self.setup.age <= self.now)
+        {
             self.lives[life].lose_oldest();
         }
     }
@@ -239,8 +262,13 @@ impl Model {
     }
 
     fn subscribe(&mut self, names: &[Name], after: Option<&str>) -> Reader {
-        let mut reader =
-            Reader { legs: Vec::new(), at: self.clock(), unknown: false, polled: false, ended: self.closed };
+        let mut reader = Reader {
+            legs: Vec::new(),
+            at: self.clock(),
+            unknown: false,
+            polled: false,
+            ended: self.closed,
+        };
         if self.closed {
             return reader;
         }
@@ -250,7 +278,8 @@ impl Model {
         if let Some(id) = after.filter(|_| self.setup.replay) {
             let own = (0..=self.clock()).find(|&seq| self.id(seq) == id);
             let kept = lives.iter().flat_map(|&life| &self.lives[life].kept);
-            let given: Vec<u64> = kept.copied().filter(|&seq| self.event(seq).given == Some(id)).collect();
+            let given: Vec<u64> =
+                kept.copied().filter(|&seq| self.event(seq).given == Some(id)).collect();
             match (own, &given[..]) {
                 (Some(seq), _) | (None, &[seq]) => reader.at = seq,
                 _ => reader.unknown = true,
@@ -286,7 +315,8 @@ impl Model {
             return Poll::Ready(None);
         }
         if std::mem::take(&mut reader.unknown) {
-            let names: Vec<Name> = reader.legs.iter().map(|leg| self.lives[leg.life].name).collect();
+            let names: Vec<Name> =
+                reader.legs.iter().map(|leg| self.lives[leg.life].name).collect();
             return Poll::Ready(Some(self.reset(reader.at, &names, "unknown")));
         }
         let end = reader.legs.iter().filter_map(|leg| self.lives[leg.life].end).min();
@@ -311,7 +341,8 @@ impl Model {
         }
 
         let kept = reader.legs.iter().flat_map(|leg| &self.lives[leg.life].kept);
-        let mut due: Vec<u64> = kept.copied().filter(|&seq| reader.at < seq && seq <= end).collect();
+        let mut due: Vec<u64> =
+            kept.copied().filter(|&seq| reader.at < seq && seq <= end).collect();
         due.sort();
         let mut fits = due.len().min(1);
         while fits < due.len() && self.bytes(&due[..=fits]) <= self.setup.item {
@@ -323,7 +354,8 @@ impl Model {
         if fits < due.len() || reader.legs.len() == 1 {
             reader.at = due[..fits].last().copied().unwrap_or(reader.at);
         } else if news || closing || !reader.polled {
-            // All was read of several channels: it has come as far as the hub, but never past its end.
+            // All was read of several channels: it has come as far as the hub, but never past its
+            // end.
             reader.at = reader.at.max(self.clock().min(end));
         }
         reader.polled = true;
@@ -391,9 +423,15 @@ impl Pair {
     fn new(setup: Setup) -> Self {
         let timer = ManualTimer::new();
         let history = if setup.replay { History::default() } else { History::none() };
-        let history = history.events(setup.events).bytes(setup.bytes).age(Duration::from_secs(setup.age));
+        let history =
+            history.events(setup.events).bytes(setup.bytes).age(Duration::from_secs(setup.age));
         let limits = Limits::default().item(setup.item);
-        let stream = EventStream::builder().history(history).limits(limits).timer(timer.clone()).build().unwrap();
+        let stream = EventStream::builder()
+            .history(history)
+            .limits(limits)
+            .timer(timer.clone())
+            .build()
+            .unwrap();
         let start = stream.subscribe("a").last_event_id().to_string();
         let model = Model::new(setup, start.strip_suffix("-0").unwrap().to_owned());
         Self { stream, timer, model, clients: Vec::new() }
@@ -401,9 +439,11 @@ impl Pair {
 
     fn apply(&mut self, op: &Op) -> Check {
         match op {
-            Op::Publish(name, draft) => self.publish(name, std::slice::from_ref(draft), |stream, mut events| {
-                block_on(stream.publish(name, events.remove(0))).map(|id| vec![id.to_string()])
-            }),
+            Op::Publish(name, draft) => {
+                self.publish(name, std::slice::from_ref(draft), |stream, mut events| {
+                    block_on(stream.publish(name, events.remove(0))).map(|id| vec![id.to_string()])
+                })
+            }
             Op::PublishAll(name, drafts) => self.publish(name, drafts, |stream, events| {
                 let ids = block_on(stream.publish_all(name, events))?;
                 Ok(ids.iter().map(|id| id.to_string()).collect())
@@ -472,9 +512,12 @@ impl Pair {
             published.push(Published { at: model.now, given: draft.given, frame });
             ids.push(id);
         }
-        // A batch is measured before its seqs are drawn, as if they were long: close to the limit either answer is right.
+        // A batch is measured before its seqs are drawn, as if they were long: close to the limit
+        // either answer is right.
         let bytes: usize = published.iter().map(|event| event.frame.len()).sum();
-        let kept = |bytes| drafts.len() < 2 || (drafts.len() <= model.setup.events && bytes <= model.setup.bytes);
+        let kept = |bytes| {
+            drafts.len() < 2 || (drafts.len() <= model.setup.events && bytes <= model.setup.bytes)
+        };
         match publish(&self.stream, events) {
             Ok(given) => {
                 prop_assert!(!model.closed && kept(bytes), "{} bytes taken", bytes);
@@ -496,7 +539,13 @@ impl Pair {
             Some(id) => self.stream.subscribe_after(names, id),
         };
         let (names, reader) = (names.to_vec(), self.model.subscribe(names, after));
-        self.clients.push(Client { names, subscription, reader, woken: Arc::default(), asleep: false });
+        self.clients.push(Client {
+            names,
+            subscription,
+            reader,
+            woken: Arc::default(),
+            asleep: false,
+        });
         self.check_place(self.clients.len() - 1)
     }
 
@@ -515,7 +564,12 @@ impl Pair {
         let client = &mut self.clients[at];
         let expected = self.model.poll(&mut client.reader);
         if client.asleep && expected.is_ready() {
-            prop_assert!(client.woken.0.load(Relaxed), "nobody woke client {} for {:?}", at, expected);
+            prop_assert!(
+                client.woken.0.load(Relaxed),
+                "nobody woke client {} for {:?}",
+                at,
+                expected
+            );
         }
         client.woken.0.store(false, Relaxed);
         let waker = Waker::from(client.woken.clone());
@@ -533,7 +587,12 @@ impl Pair {
 
     fn check_place(&self, at: usize) -> Check {
         let Client { subscription, reader, .. } = &self.clients[at];
-        prop_assert_eq!(subscription.last_event_id().to_string(), self.model.id(reader.at), "place of client {}", at);
+        prop_assert_eq!(
+            subscription.last_event_id().to_string(),
+            self.model.id(reader.at),
+            "place of client {}",
+            at
+        );
         Ok(())
     }
 }
@@ -560,7 +619,8 @@ proptest! {
     }
 }
 
-/// An item ended where one channel had more than fits, though a frame of another that did fit came before that.
+/// An item ended where one channel had more than fits, though a frame of another that did fit came
+/// before that.
 #[test]
 fn an_item_of_several_channels_takes_all_that_fits() {
     let stream = EventStream::builder().limits(Limits::default().item(80)).build().unwrap();
@@ -573,7 +633,8 @@ fn an_item_of_several_channels_takes_all_that_fits() {
     assert_eq!(frames, [2, 1], "{items:?}");
 }
 
-/// What was lost behind the close was told of as a gap, at the end of a stream that had missed nothing.
+/// What was lost behind the close was told of as a gap, at the end of a stream that had missed
+/// nothing.
 #[test]
 fn a_stream_that_has_read_all_up_to_the_close_of_a_channel_just_ends() {
     let stream = EventStream::builder().history(History::default().events(1)).build().unwrap();

@@ -1,4 +1,5 @@
-//! Every interleaving of a few threads, by loom: no wake-up and no event is lost, nothing comes twice.
+//! Every interleaving of a few threads, by loom: no wake-up and no event is lost, nothing comes
+//! twice.
 //!
 //! `RUSTFLAGS="--cfg eventstream_loom" cargo test --release --target-dir target/loom --test loom`
 #![cfg(eventstream_loom)]
@@ -46,7 +47,8 @@ fn receive(subscription: &mut Subscription, events: usize) -> Vec<String> {
     block_on(next_events(subscription, events))
 }
 
-/// As one task does, with the same waker for all: what it left behind with one event counts at the next.
+/// As one task does, with the same waker for all: what it left behind with one event counts at the
+/// next.
 async fn next_events(subscription: &mut Subscription, events: usize) -> Vec<String> {
     let mut got = Vec::new();
     while got.len() < events {
@@ -179,7 +181,8 @@ fn no_event_of_another_channel_is_passed_over_when_the_cursor_moves() {
     });
 }
 
-/// As above for a reader whose legs sleep already: one publisher wakes it while the other is at work.
+/// As above for a reader whose legs sleep already: one publisher wakes it while the other is at
+/// work.
 #[test]
 fn a_leg_that_slept_is_not_passed_over() {
     model(|| {
@@ -210,12 +213,16 @@ fn a_reader_that_took_an_event_without_sleeping_is_armed_anew() {
     }
 }
 
-/// Trap: a reader is not armed and forgotten while it has something to read, or while its channel is closed.
+/// Trap: a reader is not armed and forgotten while it has something to read, or while its channel
+/// is closed.
 #[test]
 fn a_reader_with_something_left_does_not_sleep() {
     for channels in [&["a"][..], &["a", "b"]] {
         model(move || {
-            let stream = EventStream::builder().limits(eventstream::Limits::default().item(1)).build().unwrap();
+            let stream = EventStream::builder()
+                .limits(eventstream::Limits::default().item(1))
+                .build()
+                .unwrap();
             let mut subscription = stream.subscribe(channels);
             let (first, second) = (publish(&stream, "a"), publish(&stream, "a"));
             // Nothing happens that would wake it for the second.
@@ -228,7 +235,11 @@ fn a_reader_with_something_left_does_not_sleep() {
             });
             block_on(async {
                 assert_eq!(next_events(&mut subscription, 1).await, [last.to_string()]);
-                assert_eq!(subscription.next().await, None, "the rest was published after the channel was closed");
+                assert_eq!(
+                    subscription.next().await,
+                    None,
+                    "the rest was published after the channel was closed"
+                );
             });
             thread.join().unwrap();
         });

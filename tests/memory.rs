@@ -27,7 +27,8 @@ struct Cost {
 fn cost<T>(f: impl FnOnce() -> T) -> (Cost, T) {
     warm_up();
     let mut kept = None;
-    let AllocationInfo { count_total: times, bytes_current, bytes_max, .. } = measure(|| kept = Some(f()));
+    let AllocationInfo { count_total: times, bytes_current, bytes_max, .. } =
+        measure(|| kept = Some(f()));
     let left = usize::try_from(bytes_current).unwrap_or(0);
     (Cost { left, most: bytes_max as usize, times }, kept.unwrap())
 }
@@ -77,7 +78,9 @@ fn an_idle_channel_with_one_subscriber_costs_at_most_640_bytes() {
         let (cost, subscriptions) = cost(|| {
             let mut subscriptions = Vec::with_capacity(N);
             subscriptions.extend(names.iter().map(|name| stream.subscribe(name)));
-            subscriptions.iter_mut().for_each(|subscription| assert!(ready(subscription).0.is_empty()));
+            subscriptions
+                .iter_mut()
+                .for_each(|subscription| assert!(ready(subscription).0.is_empty()));
             subscriptions
         });
         println!("{} bytes per idle channel with one subscriber", cost.left / N);
@@ -104,7 +107,10 @@ fn publishing_and_reading_allocate_next_to_nothing() {
         };
         pass(&mut events.by_ref().take(EVENTS as usize));
         let (cost, ()) = cost(|| pass(&mut events));
-        println!("{} allocations per event at {readers} readers", cost.times as f64 / EVENTS as f64);
+        println!(
+            "{} allocations per event at {readers} readers",
+            cost.times as f64 / EVENTS as f64
+        );
         assert!(cost.times <= EVENTS / 10);
     }
 }
@@ -131,7 +137,8 @@ fn a_reader_that_never_polls_costs_no_more_than_the_log() {
     drop(subscription);
 }
 
-/// As when they were woken one by one while a burst was published, and each had something else of it already.
+/// As when they were woken one by one while a burst was published, and each had something else of
+/// it already.
 #[test]
 fn readers_at_different_places_share_one_copy_of_what_is_left() {
     const FRAMES: usize = 100;
@@ -158,7 +165,8 @@ fn what_all_readers_have_taken_is_kept_by_the_log_alone() {
     const SIZE: usize = 60 * KIB;
     let stream = EventStream::new();
     let mut readers: Vec<_> = (0..3).map(|_| stream.subscribe("a")).collect();
-    let publish = |channel| stream.try_publish(channel, Event::default().data("x".repeat(SIZE))).unwrap();
+    let publish =
+        |channel| stream.try_publish(channel, Event::default().data("x".repeat(SIZE))).unwrap();
     // The buffer in which this thread encodes is as large from here on.
     publish("nobody's");
     let (cost, ()) = cost(|| {
@@ -190,8 +198,10 @@ fn readers_that_hold_a_small_item_each_pin_a_chunk_at_most() {
     println!("{} bytes per reader at the tail", at_tail.left / READERS);
     assert!(at_tail.left <= LOG + READERS * (CHUNK + 512));
     drop(held);
-    // Behind when they read: an item is a copy of its own bytes, or worth a good part of the chunk it pins.
-    let stream = EventStream::builder().limits(eventstream::Limits::default().item(100)).build().unwrap();
+    // Behind when they read: an item is a copy of its own bytes, or worth a good part of the chunk
+    // it pins.
+    let stream =
+        EventStream::builder().limits(eventstream::Limits::default().item(100)).build().unwrap();
     let (behind, held) = cost(|| {
         let mut held = Vec::with_capacity(READERS);
         for _ in 0..READERS {
@@ -249,7 +259,8 @@ fn a_million_subscriptions_that_come_and_go_leave_nothing() {
     stays.iter_mut().for_each(|stays| assert!(ready(stays).0.is_empty()));
     let (cost, ()) = cost(|| {
         for n in 0..1_000_000 {
-            let mut subscription = if n % 2 == 0 { stream.subscribe("a") } else { stream.subscribe(["a", "b"]) };
+            let mut subscription =
+                if n % 2 == 0 { stream.subscribe("a") } else { stream.subscribe(["a", "b"]) };
             assert!(next_item(&mut subscription).is_none());
         }
     });
@@ -263,7 +274,8 @@ fn bodies_that_come_and_go_over_time_leave_no_timer_behind() {
     const N: u32 = 10_000;
     let timer = ManualTimer::new();
     let stream = EventStream::builder().timer(timer.clone()).build().unwrap();
-    // One that stays all the time, and is never polled again: what it sits at is behind all that the others do.
+    // One that stays all the time, and is never polled again: what it sits at is behind all that
+    // the others do.
     let mut stuck = stream.subscribe("a").into_body();
     while stuck.next().now_or_never().is_some() {}
     let (cost, ()) = cost(|| {

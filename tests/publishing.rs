@@ -1,4 +1,5 @@
-//! A publisher's mistakes never reach a subscriber, and what cannot be had is an error that says why.
+//! A publisher's mistakes never reach a subscriber, and what cannot be had is an error that says
+//! why.
 
 mod common;
 
@@ -9,7 +10,8 @@ use std::time::Duration;
 use common::{ready, text};
 use eventstream::test_util::{Client, ManualTimer};
 use eventstream::{
-    BuildError, Builder, Event, EventId, EventStream, History, InvalidEvent, Limits, PublishError, SubscribeError,
+    BuildError, Builder, Event, EventId, EventStream, History, InvalidEvent, Limits, PublishError,
+    SubscribeError,
 };
 use futures::executor::block_on;
 use futures::sink::SinkExt;
@@ -25,14 +27,22 @@ type Way = fn(&EventStream, &str, Event) -> Result<(), PublishError>;
 const WAYS: [(&str, Way); 8] = [
     ("publish", |stream, channel, event| block_on(stream.publish(channel, event)).map(drop)),
     ("try_publish", |stream, channel, event| stream.try_publish(channel, event).map(drop)),
-    ("publish_all", |stream, channel, event| block_on(stream.publish_all(channel, [event])).map(drop)),
-    ("publisher.publish", |stream, channel, event| block_on(stream.publisher(channel).publish(event)).map(drop)),
-    ("publisher.try_publish", |stream, channel, event| stream.publisher(channel).try_publish(event).map(drop)),
+    ("publish_all", |stream, channel, event| {
+        block_on(stream.publish_all(channel, [event])).map(drop)
+    }),
+    ("publisher.publish", |stream, channel, event| {
+        block_on(stream.publisher(channel).publish(event)).map(drop)
+    }),
+    ("publisher.try_publish", |stream, channel, event| {
+        stream.publisher(channel).try_publish(event).map(drop)
+    }),
     ("publisher.publish_all", |stream, channel, event| {
         block_on(stream.publisher(channel).publish_all([event])).map(drop)
     }),
     ("sink", |stream, channel, event| block_on(stream.sink(channel).send(event))),
-    ("publisher.sink", |stream, channel, event| block_on(stream.publisher(channel).sink().feed(event))),
+    ("publisher.sink", |stream, channel, event| {
+        block_on(stream.publisher(channel).sink().feed(event))
+    }),
 ];
 
 /// One event of each mistake, what its error says, and whether it is only too large.
@@ -114,7 +124,10 @@ fn an_error_shows_only_the_start_of_what_is_long() {
     for long in ["x", "é", "\u{2028}"].map(|c| c.repeat(MIB) + "\n") {
         for event in [Event::new(&long), Event::default().id(&long)] {
             let error = event.encode().unwrap_err().to_string();
-            assert!(error.len() < 1000 && error.contains("...") && !error.contains('\n'), "{error}");
+            assert!(
+                error.len() < 1000 && error.contains("...") && !error.contains('\n'),
+                "{error}"
+            );
         }
     }
 }
@@ -149,18 +162,25 @@ fn a_batch_with_one_invalid_event_is_refused_whole_and_names_its_index() {
         for index in 0..3 {
             let stream = EventStream::new();
             let mut live = stream.subscribe("a");
-            let mut batch = vec![Event::default().data("1"), Event::default().id("2"), Event::new("3")];
+            let mut batch =
+                vec![Event::default().data("1"), Event::default().id("2"), Event::new("3")];
             batch.insert(index, bad.clone());
             // A second mistake behind the first does not matter.
             batch.push(Event::new("\n"));
-            for outcome in [stream.publish_all("a", batch.clone()), stream.publisher("a").publish_all(batch)] {
+            for outcome in
+                [stream.publish_all("a", batch.clone()), stream.publisher("a").publish_all(batch)]
+            {
                 let invalid = invalid(block_on(outcome).unwrap_err());
                 assert_eq!((invalid.index(), invalid.is_too_large()), (Some(index), too_large));
                 let message = invalid.to_string();
-                assert!(message.contains(&index.to_string()) && message.contains(words), "{message}");
+                assert!(
+                    message.contains(&index.to_string()) && message.contains(words),
+                    "{message}"
+                );
             }
             assert_eq!((&*text(&mut live), stream.stats().published), ("", 0));
-            let ids = block_on(stream.publish_all("a", [Event::default(), Event::default()])).unwrap();
+            let ids =
+                block_on(stream.publish_all("a", [Event::default(), Event::default()])).unwrap();
             let expected: String = ids.iter().map(|id| format!("id: {id}\ndata: \n\n")).collect();
             assert_eq!(text(&mut live), expected);
         }
@@ -171,7 +191,9 @@ fn a_batch_with_one_invalid_event_is_refused_whole_and_names_its_index() {
 
 #[test]
 fn a_batch_over_the_window_is_refused_before_anything_is_appended() {
-    let of = |count: usize, size: usize| (0..count).map(move |_| Event::default().data("x".repeat(size)));
+    let of = |count: usize, size: usize| {
+        (0..count).map(move |_| Event::default().data("x".repeat(size)))
+    };
     for (history, too_many) in [
         (History::default(), of(1025, 1)),
         (History::default(), of(3, MIB / 2)),
@@ -216,7 +238,8 @@ fn a_batch_is_contiguous_and_in_order_with_ids_of_both_kinds() {
     let mut live = stream.subscribe("a");
     let batch = [Event::new("1"), Event::new("2").id("own"), Event::new("3")];
     let ids = block_on(stream.publish_all("a", batch)).unwrap();
-    let expected: String = (1..).zip(&ids).map(|(n, id)| format!("id: {id}\nevent: {n}\ndata: \n\n")).collect();
+    let expected: String =
+        (1..).zip(&ids).map(|(n, id)| format!("id: {id}\nevent: {n}\ndata: \n\n")).collect();
     assert_eq!(text(&mut live), expected);
     assert_eq!(ids[1].as_ref(), "own");
 }
@@ -233,7 +256,11 @@ fn data_of_exactly_the_limit_fits_and_one_byte_more_does_not() {
         let frame = format!("id: own\nevent: e\ndata: {}\n\n", "x".repeat(limit));
         assert_eq!(text(&mut live), frame);
         let two_bytes_each = "é".repeat(limit / 2);
-        for over in [exact().data("x".repeat(limit + 1)), exact().data(two_bytes_each + "x"), exact().comment("")] {
+        for over in [
+            exact().data("x".repeat(limit + 1)),
+            exact().data(two_bytes_each + "x"),
+            exact().comment(""),
+        ] {
             assert!(invalid(stream.try_publish("a", over).unwrap_err()).is_too_large());
         }
         assert_eq!(text(&mut live), "");
@@ -251,7 +278,9 @@ fn line_breaks_count_as_they_are_encoded() {
         let error = invalid(try_data(&line_break.repeat(70 / per_line + 1)).unwrap_err());
         assert_eq!(error.to_string(), "frame of 77 bytes is over the limit of 70");
     }
-    assert!(EventStream::new().try_publish("a", Event::default().data("\n".repeat(MIB / 2))).is_err());
+    assert!(EventStream::new()
+        .try_publish("a", Event::default().data("\n".repeat(MIB / 2)))
+        .is_err());
 }
 
 // Closed.
@@ -266,7 +295,11 @@ fn after_close_every_way_to_publish_says_closed_and_does_nothing_else() {
             block_on(stream.close());
             let before = stream.stats();
             for channel in ["a", "never seen"] {
-                assert_eq!(publish(&stream, channel, Event::new("late")), Err(PublishError::Closed), "{way}");
+                assert_eq!(
+                    publish(&stream, channel, Event::new("late")),
+                    Err(PublishError::Closed),
+                    "{way}"
+                );
             }
             assert_eq!(block_on(sink.send(Event::new("late"))), Err(PublishError::Closed));
             assert_eq!(block_on(stream.publish_all("a", [])), Err(PublishError::Closed));
@@ -300,10 +333,15 @@ fn publishing_gives_the_id_that_the_client_sees() {
     assert_eq!(text(&mut live), format!("id: {own}\ndata: \n\n"));
     assert_eq!(live.last_event_id(), own);
     let (epoch, seq) = own.as_ref().split_once('-').unwrap();
-    assert!(epoch.len() == 13 && epoch.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase()));
+    assert!(
+        epoch.len() == 13
+            && epoch.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
+    );
     assert!(seq.parse::<u64>().is_ok());
     let longest = "é".repeat(512);
-    for given in ["order-7", "a b", "é", "errors", "Error", "7v0q2m9x4tkc1", "7V0Q2M9X4TKC1-42", &longest] {
+    for given in
+        ["order-7", "a b", "é", "errors", "Error", "7v0q2m9x4tkc1", "7V0Q2M9X4TKC1-42", &longest]
+    {
         assert_eq!(stream.try_publish("a", Event::default().id(given)).unwrap().as_ref(), given);
         assert_eq!(text(&mut live), format!("id: {given}\ndata: \n\n"));
     }
@@ -330,7 +368,11 @@ fn an_event_id_is_its_text() {
         assert_eq!(HashSet::from([parsed, id.clone(), id]).len(), 1);
     }
     assert_ne!(ours, given("another"));
-    assert_eq!(OWN_FORM.parse::<EventId>().unwrap().as_ref(), OWN_FORM, "also one of another stream");
+    assert_eq!(
+        OWN_FORM.parse::<EventId>().unwrap().as_ref(),
+        OWN_FORM,
+        "also one of another stream"
+    );
     for none in ["", "error", " a", "a\t", "a\nb", "a\r", "\0", &"x".repeat(1025)] {
         assert!(none.parse::<EventId>().is_err(), "{none:?}");
     }
@@ -354,7 +396,10 @@ fn the_first_mistake_of_a_builder_is_reported_at_build_and_names_its_setter() {
         (&["limits", "subscriptions"], with().limits(limits().subscriptions(0))),
         (&["limits", "hub_channels"], with().limits(limits().hub_channels(0))),
         (&["retry"], with().retry(Duration::MAX)),
-        (&["retry"], with().retry(Duration::MAX).limits(limits().frame(0)).history(history().events(0))),
+        (
+            &["retry"],
+            with().retry(Duration::MAX).limits(limits().frame(0)).history(history().events(0)),
+        ),
         (&["history", "bytes"], with().history(history().bytes(0)).history(history())),
     ];
     for (names, builder) in mistakes {
@@ -366,7 +411,9 @@ fn the_first_mistake_of_a_builder_is_reported_at_build_and_names_its_setter() {
         with().retry(Duration::from_millis(u64::MAX)),
         with().history(history().events(1).bytes(1).age(Duration::from_nanos(1))),
         with().history(history().events(usize::MAX).bytes(usize::MAX).age(Duration::MAX)),
-        with().limits(limits().frame(1).channel_name(1).channels(1).item(1).subscriptions(1).hub_channels(1)),
+        with().limits(
+            limits().frame(1).channel_name(1).channels(1).item(1).subscriptions(1).hub_channels(1),
+        ),
     ] {
         let stream = fine.build().unwrap();
         stream.try_publish("a", Event::default().data("x")).unwrap();
@@ -375,7 +422,8 @@ fn the_first_mistake_of_a_builder_is_reported_at_build_and_names_its_setter() {
 
 #[test]
 fn a_named_stream_is_built_once_and_a_failure_is_not_kept() {
-    let get = |build: fn() -> Result<EventStream, BuildError>| EventStream::named("publishing", build);
+    let get =
+        |build: fn() -> Result<EventStream, BuildError>| EventStream::named("publishing", build);
     let failure = get(|| EventStream::builder().retry(Duration::MAX).build());
     assert!(failure.unwrap_err().to_string().contains("retry"));
     let first = get(|| EventStream::builder().history(History::none()).build()).unwrap();
@@ -395,16 +443,21 @@ fn stats_are_written_with_exactly_the_names_of_their_fields() {
     for _ in 0..3 {
         stream.try_publish("a", Event::default()).unwrap();
     }
-    let kept = text(&mut stream.subscribe("a")).len() + text(&mut slow).split_once("}\n\n").unwrap().1.len();
+    let kept = text(&mut stream.subscribe("a")).len()
+        + text(&mut slow).split_once("}\n\n").unwrap().1.len();
     let stats = stream.stats();
     let written = serde_json::to_value(&stats).unwrap();
-    let counts = json!({"subscriptions": 2, "channels": 3, "published": 3, "delivered": 2, "resets": 1});
-    for (name, count) in counts.as_object().unwrap().iter().chain([(&"retained_bytes".into(), &json!(kept))]) {
+    let counts =
+        json!({"subscriptions": 2, "channels": 3, "published": 3, "delivered": 2, "resets": 1});
+    for (name, count) in
+        counts.as_object().unwrap().iter().chain([(&"retained_bytes".into(), &json!(kept))])
+    {
         assert_eq!(written[name], *count, "{name}");
     }
     let debug = format!("{stats:#?}");
     let field = |line: &str| Some(line.strip_prefix("    ")?.split_once(": ")?.0.to_owned());
-    let fields: HashSet<_> = debug.lines().filter_map(field).filter(|field| !field.starts_with(' ')).collect();
+    let fields: HashSet<_> =
+        debug.lines().filter_map(field).filter(|field| !field.starts_with(' ')).collect();
     assert_eq!(written.as_object().unwrap().keys().cloned().collect::<HashSet<_>>(), fields);
 }
 
@@ -412,12 +465,19 @@ fn stats_are_written_with_exactly_the_names_of_their_fields() {
 
 #[test]
 fn try_subscribe_says_why_not_and_subscribe_gives_one_that_has_ended() {
-    let strict = || EventStream::builder().limits(Limits::default().channels(2).channel_name(4)).build().unwrap();
+    let strict = || {
+        EventStream::builder()
+            .limits(Limits::default().channels(2).channel_name(4))
+            .build()
+            .unwrap()
+    };
     let full = EventStream::builder().limits(Limits::default().subscriptions(1)).build().unwrap();
     let _held = full.subscribe("a");
-    let no_channel_left = EventStream::builder().limits(Limits::default().hub_channels(1)).build().unwrap();
+    let no_channel_left =
+        EventStream::builder().limits(Limits::default().hub_channels(1)).build().unwrap();
     let _held_too = no_channel_left.subscribe("other");
-    let two_channels = EventStream::builder().limits(Limits::default().hub_channels(2)).build().unwrap();
+    let two_channels =
+        EventStream::builder().limits(Limits::default().hub_channels(2)).build().unwrap();
     let closed = strict();
     block_on(closed.close());
     let both = EventStream::builder().limits(Limits::default().subscriptions(1)).build().unwrap();
@@ -426,7 +486,12 @@ fn try_subscribe_says_why_not_and_subscribe_gives_one_that_has_ended() {
     for (stream, channels, error, words) in [
         (strict(), &[][..], SubscribeError::NoChannels, "no specified channels"),
         (strict(), &[" ", ""], SubscribeError::NoChannels, "no specified channels"),
-        (strict(), &["a", "b", "c"], SubscribeError::TooManyChannels { channels: 3, limit: 2 }, "limit of 2"),
+        (
+            strict(),
+            &["a", "b", "c"],
+            SubscribeError::TooManyChannels { channels: 3, limit: 2 },
+            "limit of 2",
+        ),
         (strict(), &["a", "fünf"], SubscribeError::ChannelName { size: 5, limit: 4 }, "limit of 4"),
         (full, &["a"], SubscribeError::Full, "limit"),
         (no_channel_left, &["other", "a"], SubscribeError::Full, "limit"),
@@ -439,7 +504,9 @@ fn try_subscribe_says_why_not_and_subscribe_gives_one_that_has_ended() {
             assert_eq!(stream.try_subscribe(channels, last_event_id).unwrap_err(), error);
         }
         assert!(error.to_string().contains(words), "{error}");
-        for mut ended in [stream.subscribe(channels), stream.subscribe_after(channels, "no id of ours")] {
+        for mut ended in
+            [stream.subscribe(channels), stream.subscribe_after(channels, "no id of ours")]
+        {
             assert!(ended.is_terminated(), "{error}");
             assert_eq!(ready(&mut ended), (vec![], true), "{error}");
             assert!(ended.last_event_id().as_ref().parse::<EventId>().is_ok(), "{error}");
@@ -454,7 +521,10 @@ fn try_subscribe_is_subscribe_when_nothing_is_in_its_way() {
     let first = stream.try_publish("a", Event::new("1")).unwrap();
     stream.try_publish("a", Event::new("2").id("2")).unwrap();
     assert_eq!(text(&mut stream.try_subscribe("a", None).unwrap()), "");
-    assert_eq!(text(&mut stream.try_subscribe("a", Some(first.as_ref())).unwrap()), "id: 2\nevent: 2\ndata: \n\n");
+    assert_eq!(
+        text(&mut stream.try_subscribe("a", Some(first.as_ref())).unwrap()),
+        "id: 2\nevent: 2\ndata: \n\n"
+    );
 }
 
 // Limits of the hub.
@@ -481,7 +551,11 @@ fn subscriptions_are_refused_at_their_limit_and_one_that_ended_makes_room() {
     stream.close_channel("a");
     assert_eq!(block_on(one.next()), None);
     let _four = stream.try_subscribe("a", None).unwrap();
-    assert_eq!(stream.try_subscribe("a", None).unwrap_err(), SubscribeError::Full, "the other has not read its end");
+    assert_eq!(
+        stream.try_subscribe("a", None).unwrap_err(),
+        SubscribeError::Full,
+        "the other has not read its end"
+    );
     drop((one, three));
     assert_eq!(stream.stats().subscriptions, 1);
 }
@@ -499,7 +573,11 @@ fn a_new_channel_takes_the_place_of_the_idle_one_and_its_clients_are_told() {
     // `a` comes back and takes the place of `c`.
     let mut a = stream.subscribe_after("a", &start);
     assert_eq!(text(&mut a), evicted(&start, json!(["a"])));
-    assert_eq!(stream.try_subscribe("c", None).unwrap_err(), SubscribeError::Full, "all channels are in use");
+    assert_eq!(
+        stream.try_subscribe("c", None).unwrap_err(),
+        SubscribeError::Full,
+        "all channels are in use"
+    );
     assert_eq!(stream.stats().channels, 2);
     stream.try_publish("a", Event::new("live").id("live")).unwrap();
     assert_eq!(text(&mut a), "id: live\nevent: live\ndata: \n\n");
@@ -520,7 +598,11 @@ fn what_is_published_to_a_channel_that_cannot_be_kept_is_never_lost_silently() {
     drop(in_use);
     for before in [&start, early.as_ref(), late[0].as_ref()] {
         assert_eq!(text(&mut stream.subscribe_after("a", before)), evicted(before, json!(["a"])));
-        assert_eq!(text(&mut stream.subscribe_after("b", before)), "", "the other channels have no gap");
+        assert_eq!(
+            text(&mut stream.subscribe_after("b", before)),
+            "",
+            "the other channels have no gap"
+        );
     }
     // Who had all of it already missed nothing, and the channel is as any other again.
     let mut subscription = stream.subscribe_after("a", late[1].as_ref());
@@ -562,7 +644,10 @@ fn a_subscription_that_cannot_be_had_costs_no_idle_channel_its_events() {
     }
     assert_eq!(stream.try_subscribe(["x", "y", "z"], None).unwrap_err(), SubscribeError::Full);
     let kept = text(&mut stream.subscribe_after(["a", "b"], origin.as_ref()));
-    assert!(kept.contains("data: a\n") && kept.contains("data: b\n") && !kept.contains("stream-reset"), "{kept}");
+    assert!(
+        kept.contains("data: a\n") && kept.contains("data: b\n") && !kept.contains("stream-reset"),
+        "{kept}"
+    );
 }
 
 #[test]
@@ -592,6 +677,10 @@ fn a_publisher_of_one_channel_follows_its_name_when_the_channel_goes() {
         block_on(stream.close());
         assert_eq!(publisher.try_publish(Event::new("5")), Err(PublishError::Closed));
         assert_eq!(block_on(publisher.publish_all([])), Err(PublishError::Closed));
-        assert_eq!(format!("{publisher:?}"), r#"ChannelPublisher("a")"#, "and nothing of what the channel keeps");
+        assert_eq!(
+            format!("{publisher:?}"),
+            r#"ChannelPublisher("a")"#,
+            "and nothing of what the channel keeps"
+        );
     }
 }

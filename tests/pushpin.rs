@@ -1,4 +1,5 @@
-//! Behind a real Pushpin: holds, publishing, signatures, and what happens when the proxy is restarted.
+//! Behind a real Pushpin: holds, publishing, signatures, and what happens when the proxy is
+//! restarted.
 #![cfg(feature = "hyper")]
 
 #[path = "common/origin.rs"]
@@ -17,9 +18,17 @@ use pushpin::{behind_pushpin, free_port, Pushpin, Setup};
 const KEY: &str = "changeme";
 
 /// A proxy, an origin behind it that the builder makes, and how the proxy was set up.
-fn behind(configure: impl FnOnce(Builder) -> Builder) -> Option<(Pushpin, EventStream, Setup<'static>)> {
+fn behind(
+    configure: impl FnOnce(Builder) -> Builder,
+) -> Option<(Pushpin, EventStream, Setup<'static>)> {
     let (listener, origin) = bind();
-    let setup = Setup { origin, front: free_port(), control: free_port(), sig_iss: "pushpin", sig_key: KEY };
+    let setup = Setup {
+        origin,
+        front: free_port(),
+        control: free_port(),
+        sig_iss: "pushpin",
+        sig_key: KEY,
+    };
     let grip_url = format!("http://{}/?verify-iss=pushpin&verify-key={KEY}", setup.control);
     let stream = configure(EventStream::builder().grip(grip_url)).build().unwrap();
     serve(listener, stream.clone());
@@ -33,15 +42,20 @@ fn a_thousand_events_reach_five_clients_on_three_channels_in_order() {
         let channels = ["a", "b", "c"];
         let clients: Vec<_> = (0..5).map(|_| Client::open(proxy.front, &channels)).collect();
         // One after the other, without waiting for each: order is the queue's.
-        let publishing = (0..1000).map(|n: u32| stream.publish(channels[n as usize % 3], Event::new("n").json(&n)));
-        let ids = block_on(join_all(publishing)).into_iter().collect::<Result<Vec<_>, _>>().unwrap();
+        let publishing = (0..1000)
+            .map(|n: u32| stream.publish(channels[n as usize % 3], Event::new("n").json(&n)));
+        let ids =
+            block_on(join_all(publishing)).into_iter().collect::<Result<Vec<_>, _>>().unwrap();
         for client in clients {
             for (n, id) in ids.iter().enumerate() {
                 assert_eq!(client.next().unwrap(), format!("id: {id}\nevent: n\ndata: {n}\n\n"));
             }
         }
         let stats = stream.stats();
-        assert_eq!((stats.grip[0].accepted, stats.grip[0].failed, stats.grip[0].queued), (1000, 0, 0));
+        assert_eq!(
+            (stats.grip[0].accepted, stats.grip[0].failed, stats.grip[0].queued),
+            (1000, 0, 0)
+        );
         assert_eq!(stats.subscriptions, 0, "the proxy has the clients");
     })
 }
@@ -49,7 +63,9 @@ fn a_thousand_events_reach_five_clients_on_three_channels_in_order() {
 #[test]
 fn the_proxy_sends_keep_alives_in_silence() {
     behind_pushpin(|| {
-        let Some((proxy, ..)) = behind(|builder| builder.keep_alive(Duration::from_secs(1))) else { return };
+        let Some((proxy, ..)) = behind(|builder| builder.keep_alive(Duration::from_secs(1))) else {
+            return;
+        };
         let client = Client::open(proxy.front, &["quiet"]);
         for _ in 0..2 {
             assert_eq!(client.next_of_all().unwrap(), "event: keep-alive\ndata: \n\n");
@@ -89,7 +105,11 @@ fn an_odd_channel_name_gets_its_own_events_and_no_others() {
         for (client, name) in clients.iter().zip(names) {
             let frame = client.next().unwrap();
             assert_eq!(field(&frame, "data"), Some(&*serde_json::to_string(name).unwrap()));
-            assert_eq!(field(&client.next().unwrap(), "event"), Some("end"), "nothing else for {name:?}");
+            assert_eq!(
+                field(&client.next().unwrap(), "event"),
+                Some("end"),
+                "nothing else for {name:?}"
+            );
         }
     })
 }
@@ -98,7 +118,8 @@ fn an_odd_channel_name_gets_its_own_events_and_no_others() {
 fn direct_clients_are_served_beside_proxied_ones() {
     behind_pushpin(|| {
         let Some((proxy, stream, setup)) = behind(|builder| builder) else { return };
-        let (proxied, direct) = (Client::open(proxy.front, &["a"]), Client::open(setup.origin, &["a"]));
+        let (proxied, direct) =
+            (Client::open(proxy.front, &["a"]), Client::open(setup.origin, &["a"]));
         let id = block_on(stream.publish("a", Event::new("e").data("1"))).unwrap();
         let frame = format!("id: {id}\nevent: e\ndata: 1\n\n");
         assert_eq!((proxied.next(), direct.next()), (Some(frame.clone()), Some(frame)));
@@ -124,11 +145,16 @@ fn a_client_that_comes_back_is_told_that_its_place_is_not_known() {
 #[test]
 fn requests_with_forged_or_expired_signatures_are_refused() {
     behind_pushpin(|| {
-        let Some((_proxy, stream, Setup { origin, .. })) = behind(|builder| builder) else { return };
-        let vectors: serde_json::Value = serde_json::from_str(include_str!("vectors/grip-sig.json")).unwrap();
-        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let ask =
-            |token: &str| agent.get(format!("http://{origin}/events/a")).header("grip-sig", token).call().unwrap();
+        let Some((_proxy, stream, Setup { origin, .. })) = behind(|builder| builder) else {
+            return;
+        };
+        let vectors: serde_json::Value =
+            serde_json::from_str(include_str!("vectors/grip-sig.json")).unwrap();
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let ask = |token: &str| {
+            agent.get(format!("http://{origin}/events/a")).header("grip-sig", token).call().unwrap()
+        };
         let forged = ["hs256_wrong_key", "hs256_expired", "alg_none", "garbage"];
         for name in forged {
             let mut answer = ask(vectors["tokens"][name].as_str().unwrap());
@@ -137,7 +163,10 @@ fn requests_with_forged_or_expired_signatures_are_refused() {
         }
         assert_eq!(stream.stats().bad_signatures, forged.len() as u64);
         let held = ask(vectors["tokens"]["hs256"].as_str().unwrap());
-        assert_eq!((held.status().as_u16(), &held.headers()["grip-hold"]), (200, &"stream".parse().unwrap()));
+        assert_eq!(
+            (held.status().as_u16(), &held.headers()["grip-hold"]),
+            (200, &"stream".parse().unwrap())
+        );
     })
 }
 
@@ -160,7 +189,8 @@ fn a_proxy_that_signs_with_es256_is_believed_by_its_public_key() {
         let client = Client::open(proxy.front, &["a"]);
         block_on(stream.publish("a", Event::new("e").data("1"))).unwrap();
         assert_eq!(field(&client.next().unwrap(), "data"), Some("1"));
-        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
         assert_eq!(agent.get(format!("http://{origin}/events/a")).call().unwrap().status(), 501);
     })
 }
@@ -179,7 +209,8 @@ fn a_closed_channel_ends_its_streams_behind_the_proxy_too() {
     })
 }
 
-/// While the proxy is away nothing is lost in silence: what no endpoint took is an error to the publisher and counted.
+/// While the proxy is away nothing is lost in silence: what no endpoint took is an error to the
+/// publisher and counted.
 #[test]
 fn the_origin_goes_on_while_the_proxy_is_restarted() {
     behind_pushpin(|| {
@@ -190,7 +221,10 @@ fn the_origin_goes_on_while_the_proxy_is_restarted() {
         drop(proxy);
         let away = join_all((1..=150).map(publish));
         let outcomes = block_on(away);
-        let lost = outcomes.iter().filter(|outcome| matches!(outcome, Err(PublishError::Grip { .. }))).count() as u64;
+        let lost = outcomes
+            .iter()
+            .filter(|outcome| matches!(outcome, Err(PublishError::Grip { .. })))
+            .count() as u64;
         assert_eq!(lost, 150, "there was nobody to take them");
         assert_eq!(stream.stats().grip[0].failed, lost);
         let proxy = Pushpin::start(&setup).unwrap();
@@ -198,7 +232,11 @@ fn the_origin_goes_on_while_the_proxy_is_restarted() {
         block_on(publish(151)).unwrap();
         assert_eq!(field(&client.next().unwrap(), "data"), Some("151"));
         for n in 0..=151 {
-            assert_eq!(field(&direct.next().unwrap(), "data"), Some(&*n.to_string()), "locally nothing was lost");
+            assert_eq!(
+                field(&direct.next().unwrap(), "data"),
+                Some(&*n.to_string()),
+                "locally nothing was lost"
+            );
         }
         let start = Instant::now();
         block_on(stream.close());

@@ -1,5 +1,6 @@
-//! What a real Pushpin makes of holds and items of this crate, where it was recorded what it makes of others' for the
-//! same meaning. What only headers or items that are never made here can show is listed by name.
+//! What a real Pushpin makes of holds and items of this crate, where it was recorded what it makes
+//! of others' for the same meaning. What only headers or items that are never made here can show is
+//! listed by name.
 #![cfg(feature = "hyper")]
 
 #[path = "common/pushpin.rs"]
@@ -39,7 +40,8 @@ impl Answer {
 
     /// Lets the proxy fill values of the hold's meta into items, which is how they can be seen.
     fn with_filter(mut self) -> Self {
-        let channels = format!("{}; filter=var-subst", self.headers["grip-channel"].to_str().unwrap());
+        let channels =
+            format!("{}; filter=var-subst", self.headers["grip-channel"].to_str().unwrap());
         self.headers.insert("grip-channel", channels.parse().unwrap());
         self
     }
@@ -52,19 +54,25 @@ fn serve(listener: TcpListener, answers: HashMap<String, Answer>) {
         for socket in listener.incoming() {
             let (mut socket, answers) = (socket.unwrap(), Arc::clone(&answers));
             thread::spawn(move || {
-                let mut lines = BufReader::new(socket.try_clone().unwrap()).lines().map_while(Result::ok);
+                let mut lines =
+                    BufReader::new(socket.try_clone().unwrap()).lines().map_while(Result::ok);
                 let target = lines.next().unwrap_or_default();
                 let path = target.split(' ').nth(1).unwrap_or_default();
                 // The rest of the head.
                 lines.take_while(|line| !line.is_empty()).for_each(drop);
-                let plain = Answer { status: 200, headers: HeaderMap::new(), body: "open\n".into() };
+                let plain =
+                    Answer { status: 200, headers: HeaderMap::new(), body: "open\n".into() };
                 let Answer { status, headers, body } = answers.get(path).unwrap_or(&plain);
-                let mut head = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n", body.len()).into_bytes();
+                let mut head = format!("HTTP/1.1 {status} x\r\nContent-Length: {}\r\n", body.len())
+                    .into_bytes();
                 for (name, value) in headers {
-                    head.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+                    head.extend(
+                        [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat(),
+                    );
                 }
                 // A proxy that goes away is no failure.
-                let _ = socket.write_all(&[&*head, b"Connection: close\r\n\r\n", body.as_bytes()].concat());
+                let _ = socket
+                    .write_all(&[&*head, b"Connection: close\r\n\r\n", body.as_bytes()].concat());
             });
         }
     });
@@ -81,11 +89,21 @@ impl Proxied {
     fn start(answers: impl IntoIterator<Item = (String, Answer)>) -> Option<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let origin = listener.local_addr().unwrap();
-        let setup = Setup { origin, front: free_port(), control: free_port(), sig_iss: "x", sig_key: "changeme" };
+        let setup = Setup {
+            origin,
+            front: free_port(),
+            control: free_port(),
+            sig_iss: "x",
+            sig_key: "changeme",
+        };
         let probe = ("/events/probe".to_owned(), Answer::hold(&Hold::stream(["probe"])));
         serve(
             listener,
-            answers.into_iter().map(|(name, answer)| (format!("/{name}"), answer)).chain([probe]).collect(),
+            answers
+                .into_iter()
+                .map(|(name, answer)| (format!("/{name}"), answer))
+                .chain([probe])
+                .collect(),
         );
         let config: Config = format!("http://{}/", setup.control).parse().unwrap();
         let publisher = Publisher::new(config, Hyper::new(), Background, Background);
@@ -93,11 +111,17 @@ impl Proxied {
     }
 
     fn get(&self, path: &str) -> Client {
-        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(PATIENCE));
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_global(Some(PATIENCE));
         let agent: ureq::Agent = config.build().into();
         let answer = agent.get(format!("http://{}/{path}", self.proxy.front)).call().unwrap();
         let (parts, body) = answer.into_parts();
-        Client { answer: Response::from_parts(parts, ()), body: Box::new(body.into_reader()), name: path.to_owned() }
+        Client {
+            answer: Response::from_parts(parts, ()),
+            body: Box::new(body.into_reader()),
+            name: path.to_owned(),
+        }
     }
 
     /// Opens a hold and reads what it begins with.
@@ -111,7 +135,8 @@ impl Proxied {
         block_on(self.publisher.publish(item)).unwrap();
     }
 
-    /// Nothing has come that was not read: the next thing is the end. An item's filters must be the hold's.
+    /// Nothing has come that was not read: the next thing is the end. An item's filters must be the
+    /// hold's.
     #[track_caller]
     fn ends_with(&self, client: &mut Client, channel: &str, with_filter: bool) {
         match with_filter {
@@ -123,7 +148,9 @@ impl Proxied {
 
     /// Items that are not of this crate's making.
     fn publish_raw(&self, items: &Value) {
-        ureq::post(format!("http://{}/publish/", self.control)).send_json(json!({ "items": items })).unwrap();
+        ureq::post(format!("http://{}/publish/", self.control))
+            .send_json(json!({ "items": items }))
+            .unwrap();
     }
 }
 
@@ -148,7 +175,11 @@ impl Client {
         while len < got.len() {
             match self.body.read(&mut got[len..]) {
                 Ok(more @ 1..) => len += more,
-                end => panic!("{}: {end:?} after {:?}", self.name, String::from_utf8_lossy(&got[..len])),
+                end => panic!(
+                    "{}: {end:?} after {:?}",
+                    self.name,
+                    String::from_utf8_lossy(&got[..len])
+                ),
             }
         }
         let shown = [&*got, bytes].map(|bytes| bytes.escape_ascii().to_string());
@@ -166,9 +197,11 @@ impl Client {
 /// What a case is with this crate.
 enum Case {
     Listed(&'static str),
-    /// A keep-alive of these bytes every second; where there are none, there is to be no keep-alive.
+    /// A keep-alive of these bytes every second; where there are none, there is to be no
+    /// keep-alive.
     KeepAlive(&'static [u8]),
-    /// This hold, which is for this channel too, and what the client reads of the recorded items. Nothing else comes.
+    /// This hold, which is for this channel too, and what the client reads of the recorded items.
+    /// Nothing else comes.
     Held(&'static str, Hold, String),
     /// This hold, and what the client reads until the stream ends.
     Ends(Hold, String),
@@ -235,13 +268,17 @@ fn case(name: &str, rest: &str) -> Case {
 
         "hold_bad" => Listed("a hold is always a `stream`"),
         "no_hold_link" | "no_grip_status" => Listed("answers without a hold are out of scope"),
-        "grip_status" | "grip_status_bad" => Listed("Grip-Status is out of scope: a hold's status is the answer's own"),
-        "expose" | "expose_two" => {
-            Listed("Grip-Expose-Headers is out of scope: the client gets all headers but the proxy's")
+        "grip_status" | "grip_status_bad" => {
+            Listed("Grip-Status is out of scope: a hold's status is the answer's own")
         }
+        "expose" | "expose_two" => Listed(
+            "Grip-Expose-Headers is out of scope: the client gets all headers but the proxy's",
+        ),
         "grip_instruct_json" => Listed("application/grip-instruct is out of scope"),
         "response_hold_publish" => Listed("response holds and http-response are out of scope"),
-        "response_hold_timeout" => Listed("no vector, as its note says; response holds are out of scope"),
+        "response_hold_timeout" => {
+            Listed("no vector, as its note says; response holds are out of scope")
+        }
         "content_filter_mismatch"
         | "skip_users"
         | "skip_self"
@@ -254,9 +291,14 @@ fn case(name: &str, rest: &str) -> Case {
 }
 
 fn item(recorded: &Value) -> Item {
-    let (stream, text) = (&recorded["formats"]["http-stream"], |name: &str| recorded[name].as_str());
+    let (stream, text) =
+        (&recorded["formats"]["http-stream"], |name: &str| recorded[name].as_str());
     let channel = text("channel").unwrap();
-    let item = match (stream["content"].as_str(), stream["content-bin"].as_str(), stream["action"].as_str()) {
+    let item = match (
+        stream["content"].as_str(),
+        stream["content-bin"].as_str(),
+        stream["action"].as_str(),
+    ) {
         (_, _, Some("close")) => Item::close(channel),
         (Some(content), None, None) => Item::new(channel, content),
         (None, Some("/wAK"), None) => Item::new(channel, b"\xff\0\n"),
@@ -280,14 +322,16 @@ fn passed_on(field: &str) -> bool {
 fn recorded_rest(case: &Value) -> String {
     let parts = &case["expect"]["body_parts"];
     let parts = parts.as_array().map_or(std::slice::from_ref(parts), Vec::as_slice).iter();
-    let body: String = parts.map(|part| part.as_str().unwrap()).filter(|part| *part != "<END>").collect();
+    let body: String =
+        parts.map(|part| part.as_str().unwrap()).filter(|part| *part != "<END>").collect();
     body.strip_prefix(case["input"]["origin_body"].as_str().unwrap()).unwrap_or(&body).to_owned()
 }
 
 #[test]
 fn pushpin_makes_of_our_headers_and_items_what_was_meant() {
     behind_pushpin(|| {
-        let file: Value = serde_json::from_str(include_str!("vectors/pushpin-observed.json")).unwrap();
+        let file: Value =
+            serde_json::from_str(include_str!("vectors/pushpin-observed.json")).unwrap();
         let (mut answers, mut run, mut listed) = (HashMap::new(), Vec::new(), Vec::new());
         for recorded in file["cases"].as_array().unwrap() {
             let (name, input) = (recorded["name"].as_str().unwrap(), &recorded["input"]);
@@ -298,7 +342,9 @@ fn pushpin_makes_of_our_headers_and_items_what_was_meant() {
                     continue;
                 }
                 // Nobody publishes there.
-                Case::KeepAlive(content) => Hold::stream([name]).keep_alive(content, Duration::from_millis(1500)),
+                Case::KeepAlive(content) => {
+                    Hold::stream([name]).keep_alive(content, Duration::from_millis(1500))
+                }
                 Case::Held(_, hold, _) | Case::Ends(hold, _) => hold.clone(),
             };
             let mut answer = Answer::hold(&hold);
@@ -306,9 +352,10 @@ fn pushpin_makes_of_our_headers_and_items_what_was_meant() {
             answer.body = input["origin_body"].as_str().unwrap().to_owned();
             for (field, value) in input["origin_headers"].as_object().unwrap() {
                 if passed_on(field) {
-                    answer
-                        .headers
-                        .insert(HeaderName::try_from(field).unwrap(), value.as_str().unwrap().parse().unwrap());
+                    answer.headers.insert(
+                        HeaderName::try_from(field).unwrap(),
+                        value.as_str().unwrap().parse().unwrap(),
+                    );
                 }
             }
             if name.starts_with("meta_") {
@@ -322,8 +369,12 @@ fn pushpin_makes_of_our_headers_and_items_what_was_meant() {
         let Some(proxied) = Proxied::start(answers) else { return };
         println!("pushpin-observed.json: {} run, {} listed", run.len(), listed.len());
         listed.iter().for_each(|case| println!("  {case}"));
-        // All are open before one is read, so that their seconds are the same ones; the others share channels.
-        let clients: Vec<_> = run.iter().map(|(name, ..)| name.starts_with("ka_").then(|| proxied.get(name))).collect();
+        // All are open before one is read, so that their seconds are the same ones; the others
+        // share channels.
+        let clients: Vec<_> = run
+            .iter()
+            .map(|(name, ..)| name.starts_with("ka_").then(|| proxied.get(name)))
+            .collect();
         for ((name, recorded, case), client) in run.iter().zip(clients) {
             let (input, expect) = (&recorded["input"], &recorded["expect"]);
             let mut client = client.unwrap_or_else(|| proxied.get(name));
@@ -335,14 +386,20 @@ fn pushpin_makes_of_our_headers_and_items_what_was_meant() {
             assert_eq!(client.answer.status(), status, "{name}");
             for (field, value) in input["origin_headers"].as_object().unwrap() {
                 let got = client.answer.headers().get(field).map(|value| value.to_str().unwrap());
-                assert_eq!(got, passed_on(field).then(|| value.as_str().unwrap()), "{name}: {field}");
+                assert_eq!(
+                    got,
+                    passed_on(field).then(|| value.as_str().unwrap()),
+                    "{name}: {field}"
+                );
             }
             client.reads(input["origin_body"].as_str().unwrap().as_bytes());
             let filtered = name.starts_with("meta_");
             for post in input["publish"].as_array().into_iter().flatten() {
                 match filtered {
                     true => proxied.publish_raw(post),
-                    false => post.as_array().unwrap().iter().for_each(|one| proxied.publish(item(one))),
+                    false => {
+                        post.as_array().unwrap().iter().for_each(|one| proxied.publish(item(one)))
+                    }
                 }
             }
             match case {
@@ -398,7 +455,8 @@ fn keep_alives_arrive_byte_for_byte() {
             long.as_bytes(),
         ];
         let hold = |at: usize| Hold::stream(["quiet"]).keep_alive(contents[at], SECOND);
-        let Some(proxied) = Proxied::start((0..contents.len()).map(|at| (at.to_string(), Answer::hold(&hold(at)))))
+        let Some(proxied) =
+            Proxied::start((0..contents.len()).map(|at| (at.to_string(), Answer::hold(&hold(at)))))
         else {
             return;
         };
@@ -442,7 +500,20 @@ fn a_channel_gets_its_own_items_and_no_others() {
             "b",
         ];
         // What a parser that is misled would subscribe to.
-        let decoys = ["a", "b", " b", "", "q\"x", "y", "x, y", "a\rb", "ab", "\u{fffd}", "\u{c3}\u{bc}", "quiet"];
+        let decoys = [
+            "a",
+            "b",
+            " b",
+            "",
+            "q\"x",
+            "y",
+            "x, y",
+            "a\rb",
+            "ab",
+            "\u{fffd}",
+            "\u{c3}\u{bc}",
+            "quiet",
+        ];
         let path = |name: &str| name.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
         let both = Answer::hold(&Hold::stream(["a,b", "c;d"]));
         let answers = names
@@ -481,9 +552,11 @@ fn meta_values_arrive_as_they_were_given() {
             ("\u{e9}\r\n\t", "%C3%A9%0D%0A%09"),
         ];
         let answer = |value: &str| {
-            Answer::hold(&Hold::stream(["t"]).meta("a", "1").meta("k", value).meta("z", "2")).with_filter()
+            Answer::hold(&Hold::stream(["t"]).meta("a", "1").meta("k", value).meta("z", "2"))
+                .with_filter()
         };
-        let answers = values.iter().enumerate().map(|(at, (value, _))| (at.to_string(), answer(value)));
+        let answers =
+            values.iter().enumerate().map(|(at, (value, _))| (at.to_string(), answer(value)));
         let Some(proxied) = Proxied::start(answers) else { return };
         let clients: Vec<_> = (0..values.len()).map(|at| proxied.open(&at.to_string())).collect();
         proxied.publish_raw(&filtered("t", "[%(a)s|%(k)s|%(z)s]"));

@@ -1,4 +1,5 @@
-//! Whoever comes back with the id last received gets exactly what was missed, or is told of it by a `stream-reset`.
+//! Whoever comes back with the id last received gets exactly what was missed, or is told of it by a
+//! `stream-reset`.
 
 mod common;
 
@@ -112,7 +113,8 @@ fn drops_between_any_items_lose_nothing_and_repeat_nothing_while_events_come() {
     for channels in [&["a", "b", "c"][..], &["c", "a"], &["b"]] {
         for (items, by_wire) in (1..=4).flat_map(|items| [(items, false), (items, true)]) {
             // A few frames an item.
-            let stream = EventStream::builder().limits(Limits::default().item(200)).build().unwrap();
+            let stream =
+                EventStream::builder().limits(Limits::default().item(200)).build().unwrap();
             let start = here(&stream);
             let (mut published, mut received, mut id) = (Vec::new(), String::new(), start.clone());
             loop {
@@ -125,7 +127,10 @@ fn drops_between_any_items_lose_nothing_and_repeat_nothing_while_events_come() {
                 if got.is_empty() && published.len() == EVENTS {
                     break;
                 }
-                assert!(got.iter().all(|item| (1..=5).contains(&item.matches("\n\n").count())), "{got:?}");
+                assert!(
+                    got.iter().all(|item| (1..=5).contains(&item.matches("\n\n").count())),
+                    "{got:?}"
+                );
                 received += &got.concat();
                 id = match last_id_in(&received).filter(|_| by_wire) {
                     Some(id) => id.to_owned(),
@@ -147,7 +152,10 @@ fn a_gap_in_one_channel_is_told_of_that_one_and_the_other_loses_nothing() {
         &["b", "a", "a", "a", "a", "a", "b"].map(|channel| publish(&stream, channel, channel).1);
     let rest = [first, &kept[2..].concat(), last].map(String::as_str).concat();
     assert_eq!(text(&mut live), reset(&start, &["a"], "lagged") + &rest);
-    assert_eq!(text(&mut stream.subscribe_after(["b", "a"], &start)), reset(&start, &["a"], "evicted") + &rest);
+    assert_eq!(
+        text(&mut stream.subscribe_after(["b", "a"], &start)),
+        reset(&start, &["a"], "evicted") + &rest
+    );
     assert_eq!(text(&mut stream.subscribe_after("b", &start)), first.to_owned() + last);
 
     let up_to_date = live.last_event_id();
@@ -156,8 +164,11 @@ fn a_gap_in_one_channel_is_told_of_that_one_and_the_other_loses_nothing() {
 
 #[test]
 fn a_client_cut_right_after_a_reset_is_told_again_and_still_loses_nothing() {
-    let stream =
-        EventStream::builder().history(History::default().events(3)).limits(Limits::default().item(1)).build().unwrap();
+    let stream = EventStream::builder()
+        .history(History::default().events(3))
+        .limits(Limits::default().item(1))
+        .build()
+        .unwrap();
     let start = here(&stream);
     let frames = ["a", "b", "a", "a", "a"].map(|channel| publish(&stream, channel, channel).1);
     let mut subscription = stream.subscribe_after(["a", "b"], &start);
@@ -182,7 +193,9 @@ fn a_stream_ended_by_a_closed_channel_goes_on_where_it_ended() {
 const WAYS: [fn(&EventStream, Option<&str>) -> Body; 2] = [run, into_body];
 
 fn run(stream: &EventStream, last_event_id: Option<&str>) -> Body {
-    let request = last_event_id.into_iter().fold(Request::builder(), |request, id| request.header("last-event-id", id));
+    let request = last_event_id
+        .into_iter()
+        .fold(Request::builder(), |request, id| request.header("last-event-id", id));
     block_on(stream.run(&request.body(()).unwrap(), Response::new(()), ["a", "b"])).into_body()
 }
 
@@ -214,9 +227,13 @@ fn a_body_cut_right_after_its_stream_open_resumes_exactly() {
         assert_eq!(body_text(&mut connect(&stream, back.as_deref())), open(&start) + &frames);
 
         // A client that had missed events already, and now has missed more.
-        let back = cut_after_open(connect(&stream, back.as_deref()), back.as_deref(), &open(&start));
+        let back =
+            cut_after_open(connect(&stream, back.as_deref()), back.as_deref(), &open(&start));
         let (_, more) = publish(&stream, "b", "more");
-        assert_eq!(body_text(&mut connect(&stream, back.as_deref())), open(&start) + &frames + &more);
+        assert_eq!(
+            body_text(&mut connect(&stream, back.as_deref())),
+            open(&start) + &frames + &more
+        );
     }
 }
 
@@ -226,7 +243,8 @@ fn a_body_cut_before_the_reset_that_was_due_gets_it_when_it_comes_back() {
         let stream = quiet().history(History::default().events(2)).build().unwrap();
         let start = here(&stream);
         let published = ["a", "b", "a", "a"].map(|channel| publish(&stream, channel, channel));
-        let (here, kept) = (&published[3].0, published[1..].iter().map(|(_, frame)| &**frame).collect::<String>());
+        let (here, kept) =
+            (&published[3].0, published[1..].iter().map(|(_, frame)| &**frame).collect::<String>());
 
         // The position of the client, so that the gap is still behind it.
         let back = cut_after_open(connect(&stream, Some(&start)), Some(&start), &open(&start));

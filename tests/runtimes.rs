@@ -1,4 +1,5 @@
-//! The same under every executor: nothing in the hub needs a particular one, nor more than one thread.
+//! The same under every executor: nothing in the hub needs a particular one, nor more than one
+//! thread.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,16 +41,19 @@ fn number(digits: &str) -> usize {
     digits.parse().unwrap()
 }
 
-const READERS: [Channels; 7] = [&CHANNELS, &["c", "b", "a"], &["c", "a"], &["a"], &["a"], &["b"], &["c"]];
+const READERS: [Channels; 7] =
+    [&CHANNELS, &["c", "b", "a"], &["c", "a"], &["a"], &["a"], &["b"], &["c"]];
 
 /// How many events each publisher of `traffic` has.
 const EACH: usize = 300;
 
-/// Publishers by every way there is and readers of one and of several channels, as tasks; the last publisher closes.
+/// Publishers by every way there is and readers of one and of several channels, as tasks; the last
+/// publisher closes.
 fn traffic(stream: &EventStream) -> (Vec<Task>, Received) {
     let received = Received::default();
     let mut tasks = Vec::from(READERS.map(|channels| reader(stream, channels, &received)));
-    let publishers = [one_by_one, in_batches, through_a_sink].map(|publish| publish(stream.clone()));
+    let publishers =
+        [one_by_one, in_batches, through_a_sink].map(|publish| publish(stream.clone()));
     let busy = Arc::new(AtomicUsize::new(publishers.len()));
     for publisher in publishers {
         let (stream, busy) = (stream.clone(), busy.clone());
@@ -67,7 +71,9 @@ fn one_by_one(stream: EventStream) -> Published {
     Box::pin(async move {
         for number in 0..EACH {
             let channel = CHANNELS[number % 3];
-            stream.publish(channel, Event::new(channel).data(format!("one_by_one {number}"))).await?;
+            stream
+                .publish(channel, Event::new(channel).data(format!("one_by_one {number}")))
+                .await?;
             smol::future::yield_now().await;
         }
         Ok(())
@@ -78,7 +84,8 @@ fn in_batches(stream: EventStream) -> Published {
     Box::pin(async move {
         for first in (0..EACH).step_by(10) {
             let channel = CHANNELS[first / 10 % 3];
-            let batch = (first..first + 10).map(|number| Event::new(channel).data(format!("in_batches {number}")));
+            let batch = (first..first + 10)
+                .map(|number| Event::new(channel).data(format!("in_batches {number}")));
             stream.publisher(channel).publish_all(batch).await?;
             smol::future::yield_now().await;
         }
@@ -108,7 +115,8 @@ fn every_event_is_accounted_for(run: fn(Vec<Task>)) {
         assert!(fields(all, publisher).map(number).eq(0..EACH), "{publisher}");
     }
     for (channels, text) in received.iter() {
-        let of_these = |frame: &&str| fields(frame, "event: ").all(|channel| channels.contains(&channel));
+        let of_these =
+            |frame: &&str| fields(frame, "event: ").all(|channel| channels.contains(&channel));
         let expected: String = all.split_inclusive("\n\n").filter(of_these).collect();
         assert!(*text == expected, "{channels:?}");
     }
@@ -123,13 +131,17 @@ fn every_event_is_accounted_for_under_a_bare_block_on() {
 
 #[test]
 fn every_event_is_accounted_for_under_smol() {
-    every_event_is_accounted_for(|tasks| drop(smol::block_on(join_all(tasks.into_iter().map(smol::spawn)))));
+    every_event_is_accounted_for(|tasks| {
+        drop(smol::block_on(join_all(tasks.into_iter().map(smol::spawn))))
+    });
 }
 
 #[test]
 fn every_event_is_accounted_for_under_async_std() {
     use async_std::task;
-    every_event_is_accounted_for(|tasks| drop(task::block_on(join_all(tasks.into_iter().map(task::spawn)))));
+    every_event_is_accounted_for(|tasks| {
+        drop(task::block_on(join_all(tasks.into_iter().map(task::spawn))))
+    });
 }
 
 #[test]
@@ -190,8 +202,12 @@ fn healthy_readers_keep_up(history: &History, size: usize, channels: Channels, p
         for place in ["main future", "first task", "last task"] {
             let stream = EventStream::builder().history(history.clone()).build().unwrap();
             let received = Received::default();
-            let mut tasks = vec![reader(&stream, channels, &received), reader(&stream, &channels[..1], &received)];
-            let events = (0..MANY).map(|number| Event::default().data(format!("{number:0size$}"))).collect();
+            let mut tasks = vec![
+                reader(&stream, channels, &received),
+                reader(&stream, &channels[..1], &received),
+            ];
+            let events =
+                (0..MANY).map(|number| Event::default().data(format!("{number:0size$}"))).collect();
             let (published, closing) = (publish(stream.clone(), channels, events), stream.clone());
             let publisher: Task = Box::pin(async move {
                 published.await.unwrap();
@@ -208,9 +224,13 @@ fn healthy_readers_keep_up(history: &History, size: usize, channels: Channels, p
             let received = received.lock().unwrap();
             assert_eq!(received.len(), 2);
             for (read, text) in received.iter() {
-                let expected = (0..MANY).filter(|number| read.contains(&channels[number % channels.len()]));
+                let expected =
+                    (0..MANY).filter(|number| read.contains(&channels[number % channels.len()]));
                 let numbers = fields(text, "data: ").map(number);
-                assert!(numbers.eq(expected), "{executor}, publisher as {place}, reader of {read:?}");
+                assert!(
+                    numbers.eq(expected),
+                    "{executor}, publisher as {place}, reader of {read:?}"
+                );
             }
         }
     }
@@ -236,7 +256,9 @@ fn feed(stream: EventStream, channels: Channels, events: Vec<Event>) -> Publishe
 }
 
 fn send_all(stream: EventStream, channels: Channels, events: Vec<Event>) -> Published {
-    Box::pin(async move { stream.sink(channels[0]).send_all(&mut stream::iter(events).map(Ok)).await })
+    Box::pin(
+        async move { stream.sink(channels[0]).send_all(&mut stream::iter(events).map(Ok)).await },
+    )
 }
 
 #[test]
@@ -254,7 +276,8 @@ fn a_publisher_of_large_events_in_a_loop_leaves_no_reader_behind() {
     healthy_readers_keep_up(&History::default(), 1200, &["a"], publish);
 }
 
-/// Half the window was reckoned without the `id:` lines, which are most of the bytes of small events.
+/// Half the window was reckoned without the `id:` lines, which are most of the bytes of small
+/// events.
 #[test]
 fn a_publisher_of_small_events_in_a_loop_leaves_no_reader_behind_where_bytes_are_the_limit() {
     healthy_readers_keep_up(&History::default().events(MANY).bytes(64 << 10), 0, &["a"], publish);
@@ -292,7 +315,14 @@ fn several_publishers_in_loops_leave_no_reader_behind() {
             join_all(publishers).await;
             closing.close().await;
         });
-        run(nothing(), vec![reader(&stream, &["a"], &received), reader(&stream, &["a", "b"], &received), publishing]);
+        run(
+            nothing(),
+            vec![
+                reader(&stream, &["a"], &received),
+                reader(&stream, &["a", "b"], &received),
+                publishing,
+            ],
+        );
         assert_eq!(stream.stats().resets, 0);
         assert_eq!(stream.stats().delivered, 20_000);
     }

@@ -88,7 +88,11 @@ impl Server {
 /// The form of our ids: 13 characters, a hyphen, a number.
 fn epoch(id: &str) -> &str {
     let (epoch, _) = id.split_once('-').unwrap();
-    assert!(epoch.len() == 13 && epoch.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase()), "{id}");
+    assert!(
+        epoch.len() == 13
+            && epoch.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase()),
+        "{id}"
+    );
     epoch
 }
 
@@ -118,7 +122,8 @@ fn a_stream_has_these_headers_and_frames_and_no_others(name: &'static str) {
             // It serves one request a connection, and has to say so.
             expected.insert(1, ("connection", "close"));
         }
-        let expected: Vec<_> = expected.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let expected: Vec<_> =
+            expected.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         assert_eq!((stream.head.status, headers), (200, expected));
 
         let first: u64 = position.split_once('-').unwrap().1.parse().unwrap();
@@ -147,7 +152,10 @@ fn a_stream_has_these_headers_and_frames_and_no_others(name: &'static str) {
 fn a_client_of_http_1_0_gets_no_chunks(name: &'static str) {
     let server = Server::start(name, &[]);
     let mut stream = Stream::send(server.at, b"GET /events/a HTTP/1.0\r\n\r\n");
-    assert_eq!((stream.head.header("transfer-encoding"), stream.head.header("content-length")), (None, None));
+    assert_eq!(
+        (stream.head.header("transfer-encoding"), stream.head.header("content-length")),
+        (None, None)
+    );
     let open = stream.next().unwrap();
     assert!(open.ends_with("\nevent: stream-open\ndata: \n\n"), "{open:?}");
     let id = server.client().publish("a", "1");
@@ -190,8 +198,15 @@ fn a_wrong_method_is_told_the_right_ones(name: &'static str) {
     ] {
         for method in methods {
             let (head, text) = client.call(method, target, &[], b"");
-            assert_eq!((head.status, head.header("allow")), (405, Some(allowed)), "{method} {target}");
-            assert_eq!((head.header("content-length"), &*text), (Some("20"), "Method Not Allowed.\n"));
+            assert_eq!(
+                (head.status, head.header("allow")),
+                (405, Some(allowed)),
+                "{method} {target}"
+            );
+            assert_eq!(
+                (head.header("content-length"), &*text),
+                (Some("20"), "Method Not Allowed.\n")
+            );
         }
     }
     // Refused before its body was read, and the answer arrives all the same.
@@ -203,7 +218,13 @@ fn a_wrong_method_is_told_the_right_ones(name: &'static str) {
 fn accept_decides_whether_there_is_a_stream(name: &'static str) {
     let server = Server::start(name, &[]);
     let mut client = server.client();
-    for accept in ["", "text/event-stream", "*/*", "text/*;q=0.1", "text/html, text/event-stream; charset=utf-8"] {
+    for accept in [
+        "",
+        "text/event-stream",
+        "*/*",
+        "text/*;q=0.1",
+        "text/html, text/event-stream; charset=utf-8",
+    ] {
         let stream = Stream::get(server.at, "/events/a", &[("Accept", accept)]);
         assert_eq!(stream.head.status, 200, "{accept:?}");
     }
@@ -212,7 +233,10 @@ fn accept_decides_whether_there_is_a_stream(name: &'static str) {
             let (head, text) = client.call("GET", target, &[("Accept", accept)], b"");
             assert_eq!((head.status, &*text), (406, "Not Acceptable.\n"), "{accept:?}");
             assert_eq!(head.header("content-type"), Some("text/plain; charset=utf-8"));
-            assert_eq!((head.header("content-length"), head.header("vary")), (Some("16"), Some("Accept")));
+            assert_eq!(
+                (head.header("content-length"), head.header("vary")),
+                (Some("16"), Some("Accept"))
+            );
         }
     }
     server.end();
@@ -225,7 +249,8 @@ fn what_is_not_there_is_404_and_what_is_wrong_is_400(name: &'static str) {
         let (head, text) = client.get(target);
         assert_eq!((head.status, &*text), (404, "Not Found.\n"), "{target}");
     }
-    let many: String = (0..101).fold("/events?".into(), |query, number| query + &format!("channel={number}&"));
+    let many: String =
+        (0..101).fold("/events?".into(), |query, number| query + &format!("channel={number}&"));
     for (target, why) in [
         ("/events", "No specified channels.\n"),
         ("/events?channel=%20", "No specified channels.\n"),
@@ -261,8 +286,13 @@ fn what_cannot_be_published_is_refused_with_the_reason(name: &'static str) {
         ("a", json, &over, 413, "limit"),
         ("a", ndjson, &over, 413, "limit"),
     ] {
-        let (head, text) = client.call("POST", &format!("/publish/{target}"), headers, body.as_bytes());
-        assert!(head.status == status && text.contains(why), "{target} {status} {why}: {} {text}", head.status);
+        let (head, text) =
+            client.call("POST", &format!("/publish/{target}"), headers, body.as_bytes());
+        assert!(
+            head.status == status && text.contains(why),
+            "{target} {status} {why}: {} {text}",
+            head.status
+        );
     }
     // Nothing of all that was published, and what is just within the limit is.
     let id = client.publish("a", format!("\"{full}\""));
@@ -274,7 +304,8 @@ fn a_client_that_waits_for_100_continue_is_told_to_go_on(name: &'static str) {
     let server = Server::start(name, &[]);
     let mut socket = TcpStream::connect(server.at).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let head = "POST /publish/a HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n";
+    let head =
+        "POST /publish/a HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n";
     socket.write_all(head.as_bytes()).unwrap();
     let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
     let mut answer = [0; 25];
@@ -297,7 +328,10 @@ fn a_client_that_comes_back_gets_what_it_missed_and_no_more(name: &'static str) 
         .map(|(channel, n)| (client.publish(channel, n.to_string()), n))
         .collect();
     let frames = |numbers: &[usize]| -> String {
-        numbers.iter().map(|&n| format!("id: {}\ndata: {}\n\n", published[n - 1].0, published[n - 1].1)).collect()
+        numbers
+            .iter()
+            .map(|&n| format!("id: {}\ndata: {}\n\n", published[n - 1].0, published[n - 1].1))
+            .collect()
     };
     let open = |id: &str| format!("id: {id}\nevent: stream-open\ndata: \n\n");
     let mut came_back = Vec::new();
@@ -313,7 +347,11 @@ fn a_client_that_comes_back_gets_what_it_missed_and_no_more(name: &'static str) 
         let query = if target.contains('?') { '&' } else { '?' };
         let by_query = Stream::get(server.at, &format!("{target}{query}lastEventId={after}"), &[]);
         for mut stream in [by_header, by_query] {
-            assert_eq!(stream.take(1 + missed.len()), open(after) + &frames(missed), "{target} after {after}");
+            assert_eq!(
+                stream.take(1 + missed.len()),
+                open(after) + &frames(missed),
+                "{target} after {after}"
+            );
             came_back.push(stream);
         }
     }
@@ -321,7 +359,9 @@ fn a_client_that_comes_back_gets_what_it_missed_and_no_more(name: &'static str) 
         let id = client.publish(&format!("{channel}?event=live"), "0");
         format!("id: {id}\nevent: live\ndata: 0\n\n")
     });
-    for (mut stream, sees) in came_back.into_iter().zip([&live[..], &live, &live, &live, &live[..1], &live[..1]]) {
+    for (mut stream, sees) in
+        came_back.into_iter().zip([&live[..], &live, &live, &live, &live[..1], &live[..1]])
+    {
         assert_eq!(stream.take(sees.len()), sees.concat());
     }
     server.end();
@@ -332,7 +372,8 @@ fn a_client_that_missed_too_much_is_told(name: &'static str) {
     let mut client = server.client();
     let ids: Vec<_> = (1..=5).map(|number| client.publish("a", number.to_string())).collect();
     let back = |id: &[u8]| {
-        let request = [b"GET /events/a HTTP/1.1\r\nHost: a\r\nLast-Event-ID: ", id, b"\r\n\r\n"].concat();
+        let request =
+            [b"GET /events/a HTTP/1.1\r\nHost: a\r\nLast-Event-ID: ", id, b"\r\n\r\n"].concat();
         Stream::send(server.at, &request)
     };
     let reset = |id: &str, reason: &str| {
@@ -347,8 +388,13 @@ fn a_client_that_missed_too_much_is_told(name: &'static str) {
     assert_eq!(back(ids[2].as_bytes()).take(3), open + &frames);
 
     let beyond = format!("{}-6", epoch(&ids[0]));
-    let unknown: [&[u8]; 5] =
-        [b"0000000000000-1", b"somebody's own", beyond.as_bytes(), b"\xff\xfe", "\u{e9}".as_bytes()];
+    let unknown: [&[u8]; 5] = [
+        b"0000000000000-1",
+        b"somebody's own",
+        beyond.as_bytes(),
+        b"\xff\xfe",
+        "\u{e9}".as_bytes(),
+    ];
     for id in unknown {
         let mut stream = back(id);
         let told = "event: stream-open\ndata: \n\n".to_owned() + &reset(&ids[4], "unknown");
@@ -368,7 +414,11 @@ fn a_silent_stream_is_kept_alive(name: &'static str) {
     for count in 1..=2 {
         assert_eq!(stream.next_of_all().as_deref(), Some(KEEP_ALIVE));
         // A tenth earlier is allowed, so that a crowd spreads out.
-        assert!(start.elapsed() >= count * Duration::from_millis(900), "{count} after {:?}", start.elapsed());
+        assert!(
+            start.elapsed() >= count * Duration::from_millis(900),
+            "{count} after {:?}",
+            start.elapsed()
+        );
     }
     server.end();
 }
@@ -407,7 +457,9 @@ fn a_hundred_publishers_at_once_lose_and_repeat_nothing(name: &'static str) {
         .map(|publisher| {
             let mut client = server.client();
             thread::spawn(move || {
-                (0..EACH).map(|n| client.publish("a", format!("[{publisher},{n}]"))).collect::<Vec<_>>()
+                (0..EACH)
+                    .map(|n| client.publish("a", format!("[{publisher},{n}]")))
+                    .collect::<Vec<_>>()
             })
         })
         .collect();
@@ -415,7 +467,8 @@ fn a_hundred_publishers_at_once_lose_and_repeat_nothing(name: &'static str) {
     let mut next = [0; 100];
     let mut by_publisher: Vec<Vec<String>> = vec![Vec::new(); 100];
     for frame in &received {
-        let [publisher, number]: [usize; 2] = serde_json::from_str(field(frame, "data").unwrap()).unwrap();
+        let [publisher, number]: [usize; 2] =
+            serde_json::from_str(field(frame, "data").unwrap()).unwrap();
         assert_eq!(number, next[publisher], "publisher {publisher}");
         next[publisher] += 1;
         by_publisher[publisher].push(field(frame, "id").unwrap().to_owned());
@@ -428,7 +481,8 @@ fn a_hundred_publishers_at_once_lose_and_repeat_nothing(name: &'static str) {
     server.end();
 }
 
-/// Leaves a reader alone for so long that it lacks events, and gives how many there are. Another one reads along.
+/// Leaves a reader alone for so long that it lacks events, and gives how many there are. Another
+/// one reads along.
 fn leave_behind(server: &Server, channel: &str) -> u64 {
     const EVENTS_A_LOOK: u64 = 10;
     let mut client = server.client();
@@ -441,7 +495,11 @@ fn leave_behind(server: &Server, channel: &str) -> u64 {
             published += 1;
             let data = format!("[{published},\"{filler}\"]");
             let id = client.publish(channel, &data);
-            assert_eq!(reader.next(), Some(format!("id: {id}\ndata: {data}\n\n")), "who reads has it at once");
+            assert_eq!(
+                reader.next(),
+                Some(format!("id: {id}\ndata: {data}\n\n")),
+                "who reads has it at once"
+            );
         }
         // What the other one has not been given is more than the megabyte that is kept.
         let delivered = client.stats()["delivered"].as_u64().unwrap() - before;
@@ -472,8 +530,12 @@ fn a_slow_reader_delays_nobody_and_is_told_what_it_missed(name: &'static str) {
             resets += 1;
             continue;
         }
-        let number = field(&frame, "data").unwrap()[1..].split(',').next().unwrap().parse().unwrap();
-        assert!(if told { number > last + 1 } else { number == last + 1 }, "{number} after {last}, told: {told}");
+        let number =
+            field(&frame, "data").unwrap()[1..].split(',').next().unwrap().parse().unwrap();
+        assert!(
+            if told { number > last + 1 } else { number == last + 1 },
+            "{number} after {last}, told: {told}"
+        );
         (last, last_id, told) = (number, id.to_owned(), false);
     }
     assert!(resets > 0);
@@ -507,7 +569,9 @@ fn clients_that_reset_leave_nothing_behind(name: &'static str) {
         }
         let mut client = server.client();
         // Ten times what it may take, for a machine that has much to do.
-        wait_until("no subscription is left", Duration::from_secs(20), || client.stats()["subscriptions"] == 0);
+        wait_until("no subscription is left", Duration::from_secs(20), || {
+            client.stats()["subscriptions"] == 0
+        });
     };
     client.stats();
     let files = open_files();
@@ -521,7 +585,8 @@ fn clients_that_reset_leave_nothing_behind(name: &'static str) {
     server.end();
 }
 
-/// A client that asks for a stream and never reads: what it has not read when it is dropped makes its socket send a reset.
+/// A client that asks for a stream and never reads: what it has not read when it is dropped makes
+/// its socket send a reset.
 fn vanishing(at: SocketAddr) -> TcpStream {
     let mut socket = TcpStream::connect(at).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -1,4 +1,5 @@
-//! Publishers and readers on all cores for a bounded time: every event is accounted for by its number.
+//! Publishers and readers on all cores for a bounded time: every event is accounted for by its
+//! number.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -72,10 +73,12 @@ struct Account {
 }
 
 impl Account {
-    /// Reads an item: each channel's numbers go up by one, but for what a reset has told of, and seqs go up in all.
+    /// Reads an item: each channel's numbers go up by one, but for what a reset has told of, and
+    /// seqs go up in all.
     fn read(&mut self, item: &[u8]) {
         for frame in std::str::from_utf8(item).unwrap().split_terminator("\n\n") {
-            let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            let field =
+                |name: &str| frame.lines().find_map(|line| line.strip_prefix(name)).unwrap();
             let seq: u64 = field("id: ").split_once('-').unwrap().1.parse().unwrap();
             let name = field("event: ");
             if name == "stream-reset" {
@@ -91,7 +94,8 @@ impl Account {
             assert!(seq > self.last_seq, "{seq} after {}", self.last_seq);
             self.last_seq = seq;
             let index = CHANNELS.iter().position(|channel| *channel == name).unwrap();
-            let (number, newest): (u64, _) = (field("data: ").parse().unwrap(), &mut self.newest[index]);
+            let (number, newest): (u64, _) =
+                (field("data: ").parse().unwrap(), &mut self.newest[index]);
             match *newest >> 63 {
                 0 => assert_eq!(number, *newest + 1, "on channel {name}"),
                 _ => assert!(number > *newest & !(1 << 63)),
@@ -102,7 +106,10 @@ impl Account {
 }
 
 fn ample() -> EventStream {
-    EventStream::builder().history(History::default().events(1 << 22).bytes(1 << 30)).build().unwrap()
+    EventStream::builder()
+        .history(History::default().events(1 << 22).bytes(1 << 30))
+        .build()
+        .unwrap()
 }
 
 /// A reader of these channels until the end, which must be right after the last number published.
@@ -204,7 +211,8 @@ fn what_was_accepted_before_close_is_handed_out_on_smol() {
     close_races_the_drain(on_smol);
 }
 
-/// A small window, readers that leave at odd times and come back where they were: told of every gap.
+/// A small window, readers that leave at odd times and come back where they were: told of every
+/// gap.
 fn readers_come_and_go(run: Run) {
     let stream = EventStream::builder().history(History::default().events(200)).build().unwrap();
     let (totals, done) = (Arc::default(), Arc::new(AtomicBool::new(false)));
@@ -233,7 +241,8 @@ fn readers_come_and_go(run: Run) {
                 }
                 at = Some(subscription.last_event_id());
                 drop(subscription);
-                subscription = stream.subscribe_after(channels, at.as_ref().map_or("", AsRef::as_ref));
+                subscription =
+                    stream.subscribe_after(channels, at.as_ref().map_or("", AsRef::as_ref));
             }
             drop(at);
         }));

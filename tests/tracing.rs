@@ -65,8 +65,9 @@ fn a_streams_life_is_told_by_place() {
     let notes = Notes::default();
     tracing::subscriber::with_default(notes.clone(), || {
         let stream = EventStream::builder().history(History::default().events(1)).build().unwrap();
-        let mut client =
-            Client::from(block_on(stream.run(&get("/a?token=secret"), Response::new(()), ["a"])).into_body());
+        let mut client = Client::from(
+            block_on(stream.run(&get("/a?token=secret"), Response::new(()), ["a"])).into_body(),
+        );
         assert_eq!(
             notes.take(),
             [
@@ -77,13 +78,21 @@ fn a_streams_life_is_told_by_place() {
         client.ready();
         stream.try_publish("a", Event::new("secret").data("secret")).unwrap();
         stream.try_publish("a", Event::default()).unwrap();
-        assert_eq!(notes.take(), [r#"event TRACE eventstream::publish message=published channel="a" events=1"#; 2]);
+        assert_eq!(
+            notes.take(),
+            [r#"event TRACE eventstream::publish message=published channel="a" events=1"#; 2]
+        );
         client.ready();
-        assert_eq!(notes.take(), [r#"event DEBUG eventstream::reset message=reset channels=["a"] reason="lagged""#]);
+        assert_eq!(
+            notes.take(),
+            [r#"event DEBUG eventstream::reset message=reset channels=["a"] reason="lagged""#]
+        );
         let last_event_id = client.stop();
         assert_eq!(
             notes.take(),
-            [format!("event DEBUG eventstream::close message=subscription ended at={last_event_id}")]
+            [format!(
+                "event DEBUG eventstream::close message=subscription ended at={last_event_id}"
+            )]
         );
         drop(block_on(stream.run(&get("/"), Response::new(()), [""; 0])));
         stream.close_channel("a");
@@ -106,7 +115,11 @@ fn what_goes_to_a_proxy_is_told_without_keys_and_tokens() {
     const GRIP_URL: &str = "http://127.0.0.1:5561/?iss=realm&key=secret";
     let (notes, transport) = (Notes::default(), RecordingTransport::new());
     tracing::subscriber::with_default(notes.clone(), || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let runtime = eventstream::runtime::Tokio::current();
             let stream =

@@ -121,7 +121,10 @@ fn a_waker_may_use_the_stream_while_it_closes() {
     let other = Mutex::new(Some(other));
     let woken = Box::new(move || {
         drop(other.lock().unwrap().take());
-        assert!(waker_stream.try_publish("c", Event::default()).is_err() || !waker_stream.stats().channels > 0);
+        assert!(
+            waker_stream.try_publish("c", Event::default()).is_err()
+                || !waker_stream.stats().channels > 0
+        );
         drop(waker_stream.close());
     });
     sleep(&mut subscription, busybody(woken, nothing()).0);
@@ -137,12 +140,18 @@ fn a_waker_that_panics_stops_no_other() {
         let mut wakes = Vec::new();
         for (index, subscription) in subscriptions.iter_mut().enumerate() {
             let panics: Action = Box::new(move || std::panic::resume_unwind(Box::new(index)));
-            let (waker, count) = busybody(if index % 2 == 1 { panics } else { nothing() }, nothing());
+            let (waker, count) =
+                busybody(if index % 2 == 1 { panics } else { nothing() }, nothing());
             sleep(subscription, waker);
             wakes.push(count);
         }
-        let panicked = catch_unwind(AssertUnwindSafe(|| stream.try_publish("a", Event::default().data("1"))));
-        assert_eq!(*panicked.unwrap_err().downcast::<usize>().unwrap(), 1, "the first panic goes on");
+        let panicked =
+            catch_unwind(AssertUnwindSafe(|| stream.try_publish("a", Event::default().data("1"))));
+        assert_eq!(
+            *panicked.unwrap_err().downcast::<usize>().unwrap(),
+            1,
+            "the first panic goes on"
+        );
         assert!(wakes.iter().all(|count| count.load(Ordering::Relaxed) == 1));
         stream.try_publish("a", Event::default().data("2")).unwrap();
         for subscription in &mut subscriptions {
@@ -156,7 +165,8 @@ fn a_waker_that_panics_stops_no_other() {
 
 #[test]
 fn a_future_that_publishes_from_its_own_waker_still_gets_its_outcome() {
-    let stream = EventStream::builder().history(eventstream::History::default().events(2)).build().unwrap();
+    let stream =
+        EventStream::builder().history(eventstream::History::default().events(2)).build().unwrap();
     let mut subscription = stream.subscribe("a");
     let (waker, wakes) = busybody(meddle(&stream, &Arc::default()), nothing());
     let mut publishing = std::pin::pin!(stream.publish("a", Event::default()));
@@ -180,12 +190,17 @@ impl Wake for Noted {
 fn a_crowd_is_woken_once_each_and_now_and_then_in_the_order_of_its_memory() {
     let stream = EventStream::new();
     let woken: Arc<Mutex<Vec<usize>>> = Arc::default();
-    let mut crowd: Vec<_> = (0..2_000).map(|_| (stream.subscribe("a"), Arc::new(Noted(woken.clone())))).collect();
+    let mut crowd: Vec<_> =
+        (0..2_000).map(|_| (stream.subscribe("a"), Arc::new(Noted(woken.clone())))).collect();
     // Not in the order in which they were made.
-    crowd.sort_by_key(|(_, waker)| (Arc::as_ptr(waker) as usize).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    crowd.sort_by_key(|(_, waker)| {
+        (Arc::as_ptr(waker) as usize).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    });
     let mut in_order = 0;
     for _ in 0..16 {
-        crowd.iter_mut().for_each(|(subscription, waker)| sleep(subscription, waker.clone().into()));
+        crowd
+            .iter_mut()
+            .for_each(|(subscription, waker)| sleep(subscription, waker.clone().into()));
         stream.try_publish("a", Event::default()).unwrap();
         let mut woken = std::mem::take(&mut *woken.lock().unwrap());
         // But for the one that has a place of its own.
@@ -246,8 +261,10 @@ fn a_waker_may_leave_a_shared_sleep_when_it_is_dropped() {
 fn a_waker_that_panics_stops_no_other_at_its_sleep() {
     let (stream, timer) = with_keep_alives();
     let panics: Action = Box::new(|| std::panic::resume_unwind(Box::new(())));
-    let (wakers, wakes): (Vec<_>, Vec<_>) =
-        [nothing(), panics, nothing()].map(|action| busybody(action, nothing())).into_iter().unzip();
+    let (wakers, wakes): (Vec<_>, Vec<_>) = [nothing(), panics, nothing()]
+        .map(|action| busybody(action, nothing()))
+        .into_iter()
+        .unzip();
     let mut bodies: Vec<_> = wakers.into_iter().map(|waker| silent(&stream, waker)).collect();
     assert!(catch_unwind(AssertUnwindSafe(|| timer.advance(KEEP_ALIVE))).is_err());
     assert!(wakes.iter().all(|count| count.load(Ordering::Relaxed) == 1));

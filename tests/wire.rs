@@ -1,4 +1,5 @@
-//! The bytes on the wire: those of the JavaScript library, and what two parsers that nobody here wrote read from them.
+//! The bytes on the wire: those of the JavaScript library, and what two parsers that nobody here
+//! wrote read from them.
 
 mod common;
 
@@ -31,7 +32,11 @@ const LISTED: [(&str, &str, &str); 4] = [
     ),
     ("event_event_missing", "JavaScript's `undefined` as name: no name is no line", "data: 1\n\n"),
     ("event_event_empty", "an empty name is written: no name is no line", "data: 1\n\n"),
-    ("event_event_newline", "a line break in a name makes a second field: such a name is refused", ""),
+    (
+        "event_event_newline",
+        "a line break in a name makes a second field: such a name is refused",
+        "",
+    ),
 ];
 
 enum Step {
@@ -61,7 +66,9 @@ fn steps(case: &Value) -> Vec<Step> {
             let no_string_as_key = BTreeMap::from([((1, 2), 3)]);
             vec![Step::Publish("c".into(), Event::new("e").json(&no_string_as_key))]
         }
-        "keepalive_idle_20x" => vec![Step::Wait(20 * second), Step::Wait(20 * second), Step::Wait(10 * second)],
+        "keepalive_idle_20x" => {
+            vec![Step::Wait(20 * second), Step::Wait(20 * second), Step::Wait(10 * second)]
+        }
         "keepalive_reset_by_event" => {
             let event = publish("c", &json!({"event": "e", "data": 1}));
             vec![Step::Wait(12 * second), event, Step::Wait(17 * second), Step::Wait(3 * second)]
@@ -76,8 +83,10 @@ fn steps(case: &Value) -> Vec<Step> {
 /// What a client of `c` (and `other`) receives, write by write.
 fn chunks(steps: Vec<Step>) -> Vec<String> {
     let timer = ManualTimer::new();
-    let stream = EventStream::builder().history(History::none()).timer(timer.clone()).build().unwrap();
-    let mut body = block_on(stream.run(&Request::new(()), Response::new(()), ["c", "other"])).into_body();
+    let stream =
+        EventStream::builder().history(History::none()).timer(timer.clone()).build().unwrap();
+    let mut body =
+        block_on(stream.run(&Request::new(()), Response::new(()), ["c", "other"])).into_body();
     let mut chunks = vec![body_text(&mut body)];
     for step in steps {
         let outcome = match step {
@@ -93,14 +102,19 @@ fn chunks(steps: Vec<Step>) -> Vec<String> {
     }
     assert_eq!(stream.stats().subscriptions, 1);
     drop(body);
-    assert_eq!(stream.stats().subscriptions, 0, "the JavaScript library keeps a listener and a timer");
+    assert_eq!(
+        stream.stats().subscriptions,
+        0,
+        "the JavaScript library keeps a listener and a timer"
+    );
     chunks.retain(|chunk| !chunk.is_empty());
     chunks
 }
 
 #[test]
 fn without_history_the_bytes_are_those_of_the_javascript_library() {
-    let vectors: Value = serde_json::from_str(include_str!("vectors/direct-stream-bytes.json")).unwrap();
+    let vectors: Value =
+        serde_json::from_str(include_str!("vectors/direct-stream-bytes.json")).unwrap();
     let (mut run, mut listed) = (0, 0);
     for case in vectors["cases"].as_array().unwrap() {
         let name = case["name"].as_str().unwrap();
@@ -163,7 +177,8 @@ fn by_eventsource_stream(pieces: &[Bytes]) -> Vec<Received> {
 
 /// What sse-codec makes of them.
 ///
-/// It takes the blank before the digits of `retry: 1` for a part of the value and so ignores the field.
+/// It takes the blank before the digits of `retry: 1` for a part of the value and so ignores the
+/// field.
 fn by_sse_codec(pieces: &[Bytes]) -> Vec<Received> {
     let pieces = stream::iter(pieces.iter().cloned().map(Ok)).into_async_read();
     let received = |event| match event {
@@ -178,7 +193,8 @@ fn by_sse_codec(pieces: &[Bytes]) -> Vec<Received> {
 /// What both read from bytes that arrive in these pieces.
 fn decode(pieces: &[Bytes]) -> Vec<Received> {
     let received = by_eventsource_stream(pieces);
-    let without_retry: Vec<_> = received.iter().map(|event| Received { retry: None, ..event.clone() }).collect();
+    let without_retry: Vec<_> =
+        received.iter().map(|event| Received { retry: None, ..event.clone() }).collect();
     assert_eq!(by_sse_codec(pieces), without_retry);
     received
 }
@@ -230,10 +246,14 @@ impl Draft {
 /// Any text, rich in what means something to a parser.
 fn text() -> impl Strategy<Value = String> {
     let meaningful: &[&str] = &[
-        "\r\n", "\r", "\n", "\n\n", ":", ": ", " ", "\t", "\0", "data", "data: x", "event: x", "id: 1", "retry: 1",
-        "\u{feff}", "\u{2028}", "\u{2029}", "\u{85}", "\u{b}", "\u{c}", "é", "😀", "error", "message",
+        "\r\n", "\r", "\n", "\n\n", ":", ": ", " ", "\t", "\0", "data", "data: x", "event: x",
+        "id: 1", "retry: 1", "\u{feff}", "\u{2028}", "\u{2029}", "\u{85}", "\u{b}", "\u{c}", "é",
+        "😀", "error", "message",
     ];
-    let part = prop_oneof![select(meaningful).prop_map(String::from), any::<char>().prop_map(String::from)];
+    let part = prop_oneof![
+        select(meaningful).prop_map(String::from),
+        any::<char>().prop_map(String::from)
+    ];
     vec(part, 0..8).prop_map(|parts| parts.concat())
 }
 
@@ -338,13 +358,22 @@ const FORGERIES: [&str; 12] = [
 
 #[test]
 fn cr_lf_and_nul_in_a_name_are_refused_with_an_error_that_names_it() {
-    for (name, found) in [("a\rdata: x", "carriage return"), ("a\nid: 1", "line feed"), ("a\0", "NUL")] {
+    for (name, found) in
+        [("a\rdata: x", "carriage return"), ("a\nid: 1", "line feed"), ("a\0", "NUL")]
+    {
         let error = Event::new(name).data("x").encode().unwrap_err().to_string();
-        assert!(error.contains(&format!("event name {name:?}")) && error.contains(found), "{error}");
+        assert!(
+            error.contains(&format!("event name {name:?}")) && error.contains(found),
+            "{error}"
+        );
         assert!(!error.contains(['\r', '\n', '\0']), "an error is one line of a log");
     }
     for forgery in FORGERIES {
-        assert_eq!(Event::new(forgery).encode().is_err(), forgery.contains(['\r', '\n', '\0']), "{forgery:?}");
+        assert_eq!(
+            Event::new(forgery).encode().is_err(),
+            forgery.contains(['\r', '\n', '\0']),
+            "{forgery:?}"
+        );
     }
 }
 
@@ -352,7 +381,10 @@ fn cr_lf_and_nul_in_a_name_are_refused_with_an_error_that_names_it() {
 fn cr_lf_and_nul_in_an_id_are_refused_with_an_error_that_names_it() {
     for id in ["a\rdata: x", "a\nevent: x", "a\0", "\n", "\r\n"] {
         let error = Event::default().id(id).encode().unwrap_err().to_string();
-        assert!(error.contains(&format!("event id {id:?}")) && error.contains("line break or a NUL"), "{error}");
+        assert!(
+            error.contains(&format!("event id {id:?}")) && error.contains("line break or a NUL"),
+            "{error}"
+        );
         assert!(!error.contains(['\r', '\n', '\0']), "an error is one line of a log");
     }
 }
@@ -373,9 +405,11 @@ fn data_cannot_forge() {
 #[test]
 fn data_given_as_json_cannot_forge() {
     for forgery in FORGERIES {
-        let events = [Event::default().json(forgery), Event::default().json(&json!({ forgery: [forgery] }))];
+        let events =
+            [Event::default().json(forgery), Event::default().json(&json!({ forgery: [forgery] }))];
         let received = received(events);
-        let values: Vec<Value> = received.iter().map(|event| serde_json::from_str(&event.data).unwrap()).collect();
+        let values: Vec<Value> =
+            received.iter().map(|event| serde_json::from_str(&event.data).unwrap()).collect();
         assert_eq!(values, [json!(forgery), json!({ forgery: [forgery] })]);
     }
 }
@@ -407,20 +441,23 @@ fn line_breaks_that_are_none_in_this_format_pass_unharmed() {
 #[test]
 fn blanks_at_the_edges_of_names_and_data_are_kept() {
     let event = Event::new("  name ").data("  data \n\n \n");
-    let whole = Received { name: "  name ".into(), data: "  data \n\n \n".into(), ..Received::default() };
+    let whole =
+        Received { name: "  name ".into(), data: "  data \n\n \n".into(), ..Received::default() };
     assert_eq!(received([event]), [whole]);
 }
 
 /// The data of the only `stream-reset` in these pieces.
 fn reset(pieces: &[Bytes]) -> Value {
-    let resets: Vec<_> = decode(pieces).into_iter().filter(|event| event.name == "stream-reset").collect();
+    let resets: Vec<_> =
+        decode(pieces).into_iter().filter(|event| event.name == "stream-reset").collect();
     assert_eq!(resets.len(), 1);
     serde_json::from_str(&resets[0].data).unwrap()
 }
 
 #[test]
 fn names_of_channels_cannot_forge_in_a_reset() {
-    let quotes = ["\"", "\\", "\"],\"reason\":\"forged\"}", "\\\"", "{}", "\u{2028}", "\u{1f}", "é😀"];
+    let quotes =
+        ["\"", "\\", "\"],\"reason\":\"forged\"}", "\\\"", "{}", "\u{2028}", "\u{1f}", "é😀"];
     for name in FORGERIES.into_iter().chain(quotes).filter(|name| !name.trim().is_empty()) {
         let stream = EventStream::builder().history(History::default().events(1)).build().unwrap();
         let position = stream.subscribe(name).last_event_id().to_string();
@@ -439,7 +476,8 @@ fn names_of_channels_cannot_forge_in_a_reset() {
         ] {
             let pieces = pieces(body);
             assert_eq!(reset(&pieces), json!({"channels": channels, "reason": reason}), "{name:?}");
-            // The rest of it is as if the name were harmless: nothing but our own fields and events.
+            // The rest of it is as if the name were harmless: nothing but our own fields and
+            // events.
             let text = String::from_utf8(pieces.concat()).unwrap();
             for line in text.split(['\r', '\n']).filter(|line| !line.is_empty()) {
                 let (field, value) = line.split_once(": ").unwrap();

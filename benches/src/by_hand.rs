@@ -6,7 +6,9 @@ use std::task::Context;
 use std::time::Instant;
 
 use eventstream::EventStream;
-use eventstream_benches::contenders::{AsyncBroadcast, ByName, Contender, EncodedBroadcast, Log, ReceiveLoop};
+use eventstream_benches::contenders::{
+    AsyncBroadcast, ByName, Contender, EncodedBroadcast, Log, ReceiveLoop,
+};
 use eventstream_benches::load::{Crowd, Load};
 use eventstream_benches::message::{event, wire_len};
 use eventstream_benches::report::Report;
@@ -32,7 +34,11 @@ pub(crate) fn measure(report: &mut Report, effort: Effort) {
         ],
     );
     report.row(alone, &samples.medians());
-    report.target(format!("ns, {alone}, LOG / D1"), samples.ratio(Log::NAME, EncodedBroadcast::NAME), 0.95);
+    report.target(
+        format!("ns, {alone}, LOG / D1"),
+        samples.ratio(Log::NAME, EncodedBroadcast::NAME),
+        0.95,
+    );
 
     let laggards = "1000 laggards, each polls every 1..16 events";
     report.progress(laggards);
@@ -46,13 +52,18 @@ pub(crate) fn measure(report: &mut Report, effort: Effort) {
         ],
     );
     report.row(laggards, &samples.medians());
-    report.target(format!("ns, {laggards}, LOG / D1"), samples.ratio(Log::NAME, EncodedBroadcast::NAME), 0.4);
+    report.target(
+        format!("ns, {laggards}, LOG / D1"),
+        samples.ratio(Log::NAME, EncodedBroadcast::NAME),
+        0.4,
+    );
 
     for back in [16, 1000] {
         let what = format!("replay by id, {back} events back of 1024");
         report.progress(&what);
         let times = effort.deliveries / 16;
-        let samples = Samples::take(effort.turns, &[("LOG", Box::new(move || replay(back, times)))]);
+        let samples =
+            Samples::take(effort.turns, &[("LOG", Box::new(move || replay(back, times)))]);
         report.row(&what, &samples.medians());
     }
 }

@@ -5,8 +5,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use eventstream_benches::contenders::{
-    AsyncBroadcast, AxumSse, ByName, Contender, EncodedBroadcast, ExecutorAndReArm, ExecutorOnly, Log, ReceiveLoop,
-    StructBroadcast,
+    AsyncBroadcast, AxumSse, ByName, Contender, EncodedBroadcast, ExecutorAndReArm, ExecutorOnly,
+    Log, ReceiveLoop, StructBroadcast,
 };
 use eventstream_benches::load::{Crowd, Load, Spread, WARM_UP};
 use eventstream_benches::report::Report;
@@ -63,14 +63,29 @@ fn one_channel(report: &mut Report, effort: Effort, burst: usize, subscribers: u
             16 => 0.20,
             _ => 0.06,
         };
-        report.target(format!("ns, {what}, LOG / D1"), samples.ratio(Log::NAME, EncodedBroadcast::NAME), at_most);
+        report.target(
+            format!("ns, {what}, LOG / D1"),
+            samples.ratio(Log::NAME, EncodedBroadcast::NAME),
+            at_most,
+        );
         if burst == 1 {
-            report.target(format!("ns, {what}, LOG / EXEC"), samples.ratio(Log::NAME, ExecutorOnly::NAME), 1.3);
+            report.target(
+                format!("ns, {what}, LOG / EXEC"),
+                samples.ratio(Log::NAME, ExecutorOnly::NAME),
+                1.3,
+            );
         }
     }
 }
 
-fn several_channels(report: &Report, effort: Effort, what: &str, channels: usize, burst: usize, spread: Spread) {
+fn several_channels(
+    report: &Report,
+    effort: Effort,
+    what: &str,
+    channels: usize,
+    burst: usize,
+    spread: Spread,
+) {
     let load = Load { subscribers: 1000, channels, burst, spread };
     row(report, effort, what, &[pass::<Log>(load, effort), pass::<EncodedBroadcast>(load, effort)]);
 }

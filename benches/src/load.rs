@@ -1,4 +1,5 @@
-//! How many listen, where the events go, and the rounds of a pass: publish, wait until all have it, again.
+//! How many listen, where the events go, and the rounds of a pass: publish, wait until all have it,
+//! again.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -61,8 +62,9 @@ impl<C: Contender> Crowd<C> {
         (0..events).for_each(|event| contender.publish(event % load.channels));
         meter.skip(events as u64);
         let channels: Vec<_> = (0..load.channels).collect();
-        let subscribers =
-            (0..load.subscribers).map(|_| contender.subscribe(&channels, Count::new(&meter))).collect::<Vec<_>>();
+        let subscribers = (0..load.subscribers)
+            .map(|_| contender.subscribe(&channels, Count::new(&meter)))
+            .collect::<Vec<_>>();
         (Self { contender, meter, load }, subscribers)
     }
 

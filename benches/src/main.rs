@@ -35,7 +35,10 @@ fn main() -> ExitCode {
         }
     };
     let mut report = Report::default();
-    println!("{LEGEND}\nMedians of {} passes by turns; ratios are medians of the ratios of each turn.", effort.turns);
+    println!(
+        "{LEGEND}\nMedians of {} passes by turns; ratios are medians of the ratios of each turn.",
+        effort.turns
+    );
     delivery::measure(&mut report, effort);
     by_hand::measure(&mut report, effort);
     publishing::measure(&mut report, effort);

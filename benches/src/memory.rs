@@ -2,7 +2,9 @@
 
 use allocation_counter::measure as count;
 use eventstream::{Event, EventStream};
-use eventstream_benches::contenders::{Contender, EncodedBroadcast, Log, StructBroadcast, CAPACITY};
+use eventstream_benches::contenders::{
+    Contender, EncodedBroadcast, Log, StructBroadcast, CAPACITY,
+};
 use eventstream_benches::load::{Crowd, Load};
 use eventstream_benches::message::{event, Message};
 use eventstream_benches::report::Report;
@@ -37,7 +39,9 @@ pub(crate) fn measure(report: &mut Report) {
         report.target(what, ours, 0.1);
     }
 
-    for (size, event) in [("138 B", event()), ("2 KB", Event::new("message").data("x".repeat(2000)))] {
+    for (size, event) in
+        [("138 B", event()), ("2 KB", Event::new("message").data("x".repeat(2000)))]
+    {
         let what = format!("peak KiB, never polled, 200 000 events of {size}");
         report.progress(&what);
         let kib = never_polled(&event) / 1024.0;
@@ -58,7 +62,9 @@ fn idle_subscriber() -> f64 {
     let stream = EventStream::new();
     left_by(|| {
         let mut subscriptions: Vec<_> = (0..IDLE).map(|_| stream.subscribe("a")).collect();
-        subscriptions.iter_mut().for_each(|subscription| assert!(subscription.next().now_or_never().is_none()));
+        subscriptions
+            .iter_mut()
+            .for_each(|subscription| assert!(subscription.next().now_or_never().is_none()));
         subscriptions
     })
 }
@@ -77,7 +83,9 @@ fn idle_channel() -> f64 {
     let names: Vec<_> = (0..IDLE).map(|n| format!("channel {n}")).collect();
     left_by(|| {
         let mut subscriptions: Vec<_> = names.iter().map(|name| stream.subscribe(name)).collect();
-        subscriptions.iter_mut().for_each(|subscription| assert!(subscription.next().now_or_never().is_none()));
+        subscriptions
+            .iter_mut()
+            .for_each(|subscription| assert!(subscription.next().now_or_never().is_none()));
         subscriptions
     })
 }
@@ -123,6 +131,7 @@ fn allocations<C: Contender>(subscribers: usize, build: impl Fn()) -> f64 {
 fn never_polled(event: &Event) -> f64 {
     let stream = EventStream::new();
     let _reader = stream.subscribe("a");
-    let publish = || (0..200_000).for_each(|_| drop(stream.try_publish("a", event.clone()).expect("valid")));
+    let publish =
+        || (0..200_000).for_each(|_| drop(stream.try_publish("a", event.clone()).expect("valid")));
     count(publish).bytes_max as f64
 }

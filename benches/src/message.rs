@@ -42,15 +42,29 @@ impl Message {
     /// The frame, with one allocation.
     pub fn encode(&self) -> Bytes {
         let mut digits = itoa::Buffer::new();
-        let parts =
-            ["id: ", EPOCH, "-", digits.format(self.seq), "\nevent: ", &self.name, "\ndata: ", &self.data, "\n\n"];
+        let parts = [
+            "id: ",
+            EPOCH,
+            "-",
+            digits.format(self.seq),
+            "\nevent: ",
+            &self.name,
+            "\ndata: ",
+            &self.data,
+            "\n\n",
+        ];
         parts.concat().into()
     }
 }
 
 /// Bytes of the event with this number.
 pub fn wire_len(seq: u64) -> u64 {
-    const FIXED: usize =
-        "id: ".len() + EPOCH.len() + "-\nevent: ".len() + NAME.len() + "\ndata: ".len() + DATA.len() + "\n\n".len();
+    const FIXED: usize = "id: ".len()
+        + EPOCH.len()
+        + "-\nevent: ".len()
+        + NAME.len()
+        + "\ndata: ".len()
+        + DATA.len()
+        + "\n\n".len();
     (FIXED + itoa::Buffer::new().format(seq).len()) as u64
 }

@@ -13,7 +13,9 @@ use crate::Effort;
 
 pub(crate) fn measure(report: &mut Report, effort: Effort) {
     let events = effort.deliveries / 4;
-    report.section("ns per publication, nobody asleep (the event is built, and D1's is encoded, each time)");
+    report.section(
+        "ns per publication, nobody asleep (the event is built, and D1's is encoded, each time)",
+    );
     for subscribers in [0, 1, 1000] {
         let what = format!("publish, {subscribers} subscribers not polled");
         report.progress(&what);
@@ -37,10 +39,16 @@ pub(crate) fn measure(report: &mut Report, effort: Effort) {
 }
 
 /// Few and many of something, by turns.
-fn flat(report: &mut Report, effort: Effort, of: &str, pass: impl Fn(usize) -> Box<dyn Fn() -> f64>) {
+fn flat(
+    report: &mut Report,
+    effort: Effort,
+    of: &str,
+    pass: impl Fn(usize) -> Box<dyn Fn() -> f64>,
+) {
     let what = format!("LOG, by number of {of}");
     report.progress(&what);
-    let passes: [Pass<'_>; 3] = [("1:", pass(1)), ("10 000:", pass(10_000)), ("100 000:", pass(100_000))];
+    let passes: [Pass<'_>; 3] =
+        [("1:", pass(1)), ("10 000:", pass(10_000)), ("100 000:", pass(100_000))];
     let samples = Samples::take(effort.turns, &passes);
     report.row(&what, &samples.medians());
     report.target(format!("ns, publish, 10 000 {of} / 1"), samples.ratio("10 000:", "1:"), 1.25);

@@ -1,4 +1,5 @@
-//! Rows on standard output as they are measured, the targets at the end, progress on standard error.
+//! Rows on standard output as they are measured, the targets at the end, progress on standard
+//! error.
 
 use std::time::Instant;
 
@@ -37,7 +38,8 @@ impl Report {
     }
 
     pub fn row(&self, what: &str, figures: &[(&'static str, f64)]) {
-        let figures: Vec<_> = figures.iter().map(|(name, figure)| format!("{name} {:<8}", short(*figure))).collect();
+        let figures: Vec<_> =
+            figures.iter().map(|(name, figure)| format!("{name} {:<8}", short(*figure))).collect();
         println!("  {what:<55} {}", figures.join(" ").trim_end());
     }
 
@@ -50,7 +52,12 @@ impl Report {
         println!("\n{:<64} {:>9} {:>9}", "targets", "measured", "at most");
         for target in &self.targets {
             let verdict = if target.is_met() { "pass" } else { "miss" };
-            println!("  {:<62} {:>9} {:>9}  {verdict}", target.what, short(target.value), short(target.at_most));
+            println!(
+                "  {:<62} {:>9} {:>9}  {verdict}",
+                target.what,
+                short(target.value),
+                short(target.at_most)
+            );
         }
         let met = self.targets.iter().filter(|target| target.is_met()).count();
         println!("{met} of {} targets met", self.targets.len());

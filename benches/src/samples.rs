@@ -11,7 +11,8 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Each contender once a turn; every other turn backwards, so that none is always behind the same one.
+    /// Each contender once a turn; every other turn backwards, so that none is always behind the
+    /// same one.
     pub fn take(turns: usize, passes: &[Pass<'_>]) -> Self {
         let mut figures = vec![Vec::new(); passes.len()];
         for turn in 0..turns {
@@ -24,7 +25,11 @@ impl Samples {
     }
 
     pub fn medians(&self) -> Vec<(&'static str, f64)> {
-        self.names.iter().zip(&self.figures).map(|(name, figures)| (*name, median(figures.clone()))).collect()
+        self.names
+            .iter()
+            .zip(&self.figures)
+            .map(|(name, figures)| (*name, median(figures.clone())))
+            .collect()
     }
 
     pub fn median(&self, name: &str) -> f64 {
@@ -37,7 +42,8 @@ impl Samples {
     }
 
     fn of(&self, name: &str) -> &[f64] {
-        let index = self.names.iter().position(|known| *known == name).expect("a contender of this row");
+        let index =
+            self.names.iter().position(|known| *known == name).expect("a contender of this row");
         &self.figures[index]
     }
 }

@@ -1,5 +1,5 @@
-//! The demo's settings from the environment: `KEEP_ALIVE` (seconds), `HISTORY` (events kept per channel, 0 = none) and
-//! `GRIP_URL`.
+//! The demo's settings from the environment: `KEEP_ALIVE` (seconds), `HISTORY` (events kept per
+//! channel, 0 = none) and `GRIP_URL`.
 
 use std::env;
 use std::str::FromStr;
@@ -12,7 +12,9 @@ pub(crate) fn from_env() -> Result<Builder, String> {
     let limits = Limits::default().hub_channels(100_000).subscriptions(100_000);
     let mut builder = EventStream::builder().limits(limits);
     if let Some(seconds) = var("KEEP_ALIVE")? {
-        builder = builder.keep_alive(Duration::try_from_secs_f64(seconds).map_err(|why| format!("KEEP_ALIVE: {why}"))?);
+        builder = builder.keep_alive(
+            Duration::try_from_secs_f64(seconds).map_err(|why| format!("KEEP_ALIVE: {why}"))?,
+        );
     }
     builder = match var("HISTORY")? {
         None => builder,

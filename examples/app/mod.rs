@@ -34,8 +34,8 @@ impl App {
         })
     }
 
-    /// What is a stream is there at once, and what takes longer is in a box: a server keeps room for this future as long
-    /// as the connection lasts.
+    /// What is a stream is there at once, and what takes longer is in a box: a server keeps room
+    /// for this future as long as the connection lasts.
     pub(crate) fn respond<B>(
         self: &Arc<Self>,
         req: Request<B>,
@@ -64,8 +64,9 @@ impl App {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let path = req.uri().path();
-        if let Some(channel) =
-            path.strip_prefix("/publish/").filter(|channel| !channel.is_empty() && !channel.contains('/'))
+        if let Some(channel) = path
+            .strip_prefix("/publish/")
+            .filter(|channel| !channel.is_empty() && !channel.contains('/'))
         {
             if req.method() != Method::POST {
                 return wrong_method("POST");

@@ -22,10 +22,16 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    try_publish(stream, channel, req).await.unwrap_or_else(|Refusal(status, why)| text(status, &format!("{why}.")))
+    try_publish(stream, channel, req)
+        .await
+        .unwrap_or_else(|Refusal(status, why)| text(status, &format!("{why}.")))
 }
 
-async fn try_publish<B>(stream: &EventStream, channel: &str, req: Request<B>) -> Result<Answer, Refusal>
+async fn try_publish<B>(
+    stream: &EventStream,
+    channel: &str,
+    req: Request<B>,
+) -> Result<Answer, Refusal>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -69,11 +75,16 @@ fn bad(why: impl Display) -> Refusal {
 impl From<PublishError> for Refusal {
     fn from(error: PublishError) -> Self {
         let status = match &error {
-            PublishError::Invalid(invalid) if invalid.is_too_large() => StatusCode::PAYLOAD_TOO_LARGE,
+            PublishError::Invalid(invalid) if invalid.is_too_large() => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             PublishError::Invalid(_) => StatusCode::BAD_REQUEST,
-            // Subscribers of this process have it; the text names the id and the endpoints that failed.
+            // Subscribers of this process have it; the text names the id and the endpoints that
+            // failed.
             #[cfg(feature = "grip")]
-            PublishError::Grip { .. } => return Self(StatusCode::BAD_GATEWAY, format!("Published in part: {error}")),
+            PublishError::Grip { .. } => {
+                return Self(StatusCode::BAD_GATEWAY, format!("Published in part: {error}"))
+            }
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self(status, format!("Not published: {error}"))
@@ -94,10 +105,16 @@ impl Query {
             None => Err(bad(format_args!("Parameter {name:?} is not UTF-8"))),
         };
         let retry = first("retry")?.map(|millis| {
-            let millis = millis.parse().map_err(|_| bad(format_args!("Parameter \"retry\" is no number: {millis:?}")));
+            let millis = millis
+                .parse()
+                .map_err(|_| bad(format_args!("Parameter \"retry\" is no number: {millis:?}")));
             millis.map(Duration::from_millis)
         });
-        Ok(Self { name: first("event")?.unwrap_or_default(), id: first("id")?, retry: retry.transpose()? })
+        Ok(Self {
+            name: first("event")?.unwrap_or_default(),
+            id: first("id")?,
+            retry: retry.transpose()?,
+        })
     }
 
     fn event(&self, data: &str) -> Event {
@@ -124,9 +141,10 @@ where
             let text = String::from_utf8(body.to_bytes().into());
             text.map_err(|_| bad("The body is not UTF-8"))
         }
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("The body is over the limit of {limit} bytes")))
-        }
+        Err(error) if error.is::<LengthLimitError>() => Err(Refusal(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("The body is over the limit of {limit} bytes"),
+        )),
         Err(error) => Err(bad(format_args!("The body cannot be read: {error}"))),
     }
 }
@@ -135,7 +153,10 @@ where
 pub(super) fn query_values(uri: &Uri, name: &str) -> Option<Vec<String>> {
     let pairs = uri.query().unwrap_or_default().split('&');
     let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    pairs.filter(|(key, _)| decode_form(key).as_deref() == Some(name)).map(|(_, value)| decode_form(value)).collect()
+    pairs
+        .filter(|(key, _)| decode_form(key).as_deref() == Some(name))
+        .map(|(_, value)| decode_form(value))
+        .collect()
 }
 
 fn decode_form(text: &str) -> Option<String> {

@@ -10,12 +10,16 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 /// Above this, copying costs more than it saves.
 const SMALL: usize = 1024;
 
-/// hyper hands over an event in three pieces: its length, itself, and the end of a line. To the kernel that is a tenth
-/// more work than one piece, so small ones are put together, on the stack.
+/// hyper hands over an event in three pieces: its length, itself, and the end of a line. To the
+/// kernel that is a tenth more work than one piece, so small ones are put together, on the stack.
 pub(crate) struct Joined<T>(pub(crate) T);
 
 impl<T: Write + Unpin> Write for Joined<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, buf)
     }
 
@@ -36,8 +40,8 @@ impl<T: Write + Unpin> Write for Joined<T> {
         Pin::new(&mut self.0).poll_write(cx, &joined[..length])
     }
 
-    /// So that hyper copies nothing itself: what it copies it keeps the room for. smol's and async-std's sockets can, but
-    /// do not say so.
+    /// So that hyper copies nothing itself: what it copies it keeps the room for. smol's and
+    /// async-std's sockets can, but do not say so.
     fn is_write_vectored(&self) -> bool {
         true
     }
@@ -52,7 +56,11 @@ impl<T: Write + Unpin> Write for Joined<T> {
 }
 
 impl<T: Read + Unpin> Read for Joined<T> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }

@@ -1,4 +1,5 @@
-//! What the servers share: where to listen, when to end, and an end that leaves no stream half written.
+//! What the servers share: where to listen, when to end, and an end that leaves no stream half
+//! written.
 #![allow(dead_code, reason = "each server takes a part")]
 
 pub(crate) mod joined;
@@ -28,8 +29,8 @@ use crate::app::{Answer, App};
 /// How long connections may take to end after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// How many connections may wait to be accepted: all of a crowd come back at once when a server was restarted. The
-/// standard library's 128 make the others wait for a second and more.
+/// How many connections may wait to be accepted: all of a crowd come back at once when a server was
+/// restarted. The standard library's 128 make the others wait for a second and more.
 const BACKLOG: i32 = 4096;
 
 /// Listens at `LISTEN` and says so. The socket is ready for any runtime.
@@ -63,7 +64,8 @@ fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Nothing is sent over this channel: the first Ctrl-C (or SIGTERM) closes it. A second one ends the process at once.
+/// Nothing is sent over this channel: the first Ctrl-C (or SIGTERM) closes it. A second one ends
+/// the process at once.
 pub(crate) fn ctrl_c() -> Result<Receiver<()>, ctrlc::Error> {
     let (sender, receiver) = bounded(1);
     let mut sender = Some(sender);
@@ -89,13 +91,15 @@ pub(crate) async fn not_accepted(error: io::Error) {
 /// The app for hyper.
 pub(crate) fn service(
     app: &Arc<App>,
-) -> impl Service<Request<Incoming>, Response = Answer, Error = Infallible, Future: Send + 'static> + Send + 'static {
+) -> impl Service<Request<Incoming>, Response = Answer, Error = Infallible, Future: Send + 'static>
+       + Send
+       + 'static {
     let app = app.clone();
     service_fn(move |req| app.respond(req).map(Ok))
 }
 
-/// Ends all streams, so that `connections` can end too. It waits for them, though not for ever, and for what is still to
-/// go to GRIP proxies.
+/// Ends all streams, so that `connections` can end too. It waits for them, though not for ever, and
+/// for what is still to go to GRIP proxies.
 pub(crate) async fn close(stream: &EventStream, connections: impl Future<Output = ()>) {
     println!("closing");
     join(stream.close(), select(pin!(connections), Delay::new(DRAIN))).await;

@@ -15,7 +15,10 @@ use super::joined::Joined;
 use crate::app::App;
 
 /// Serves the app on all cores, beside a task of the program's, until Ctrl-C.
-pub(crate) fn run(app: Arc<App>, task: impl Future<Output = ()> + Send + 'static) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(
+    app: Arc<App>,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), Box<dyn Error>> {
     let executor = Arc::new(Executor::new());
     for _ in 1..thread::available_parallelism().map_or(1, usize::from) {
         let executor = executor.clone();
@@ -36,7 +39,8 @@ async fn serve(executor: &Executor<'static>, app: Arc<App>) -> Result<(), Box<dy
                     // It only delays: an event goes out in one write.
                     let _ = socket.set_nodelay(true);
                     let socket = Joined(FuturesIo::new(socket));
-                    let connection = http1::Builder::new().serve_connection(socket, super::service(&app));
+                    let connection =
+                        http1::Builder::new().serve_connection(socket, super::service(&app));
                     executor.spawn(connections.watch(connection)).detach();
                 }
                 Err(error) => super::not_accepted(error).await,

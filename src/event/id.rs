@@ -13,8 +13,9 @@ const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
 /// The id of an event, as a client sees it and sends it back in `Last-Event-ID`.
 ///
-/// Either `<epoch>-<seq>`, given by the stream (13 characters of base 36 that differ for each [`EventStream`]
-/// ever made, and a number that rises by one with each of its events), or the publisher's own ([`Event::id`]).
+/// Either `<epoch>-<seq>`, given by the stream (13 characters of base 36 that differ for each
+/// [`EventStream`] ever made, and a number that rises by one with each of its events), or the
+/// publisher's own ([`Event::id`]).
 ///
 /// [`EventStream`]: crate::EventStream
 /// [`Event::id`]: crate::Event::id
@@ -48,7 +49,9 @@ impl AsRef<str> for EventId {
     fn as_ref(&self) -> &str {
         match &self.0 {
             // Ours is ASCII, so this never falls back.
-            Repr::Own { text, len } => std::str::from_utf8(&text[..usize::from(*len)]).unwrap_or_default(),
+            Repr::Own { text, len } => {
+                std::str::from_utf8(&text[..usize::from(*len)]).unwrap_or_default()
+            }
             Repr::Given(id) => id,
         }
     }
@@ -87,7 +90,8 @@ impl FromStr for EventId {
     ///
     /// # Errors
     ///
-    /// What is neither of the stream's form nor a publisher's valid id ([`Event::id`](crate::Event::id)).
+    /// What is neither of the stream's form nor a publisher's valid id
+    /// ([`Event::id`](crate::Event::id)).
     fn from_str(text: &str) -> Result<Self, InvalidEvent> {
         match refusal(text) {
             Some(why) if !is_own_form(text) => Err(Mistake::Id { id: text.to_owned(), why }.into()),
@@ -157,7 +161,8 @@ impl Epoch {
         "id: ".len() + EPOCH_LEN + "-".len() + seq.len() + "\n".len()
     }
 
-    /// 64 bits from the system's randomness, by way of the seeds of the standard library's hash maps.
+    /// 64 bits from the system's randomness, by way of the seeds of the standard library's hash
+    /// maps.
     pub(crate) fn random() -> Self {
         let mut bits = RandomState::new().build_hasher().finish();
         let mut text = [0; EPOCH_LEN];
@@ -175,7 +180,9 @@ impl Epoch {
         let (epoch, digits) = (&id.as_bytes()[..EPOCH_LEN], &id[EPOCH_LEN + 1..]);
         match digits.parse() {
             // One spelling only, so that an id compares by its bytes.
-            Ok(seq) if epoch == self.0 && (digits == "0" || !digits.starts_with('0')) => Place::Seq(seq),
+            Ok(seq) if epoch == self.0 && (digits == "0" || !digits.starts_with('0')) => {
+                Place::Seq(seq)
+            }
             _ => Place::Foreign,
         }
     }

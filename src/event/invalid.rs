@@ -51,7 +51,10 @@ impl InvalidEvent {
         if matches!(*self.mistake, Mistake::Item { .. }) {
             return true;
         }
-        matches!(*self.mistake, Mistake::Frame { .. } | Mistake::Batch { .. } | Mistake::LongChannel { .. })
+        matches!(
+            *self.mistake,
+            Mistake::Frame { .. } | Mistake::Batch { .. } | Mistake::LongChannel { .. }
+        )
     }
 
     /// Which event of a batch it is, counted from 0; `None` if it is not one of several.
@@ -90,12 +93,18 @@ impl fmt::Display for InvalidEvent {
             write!(f, "event {index} of the batch: ")?;
         }
         match &*self.mistake {
-            Mistake::Name { name, found } => write!(f, "event name {} contains {found}", Excerpt(name)),
+            Mistake::Name { name, found } => {
+                write!(f, "event name {} contains {found}", Excerpt(name))
+            }
             Mistake::Id { id, why } => write!(f, "event id {} {why}", Excerpt(id)),
             Mistake::Json(why) => write!(f, "data cannot be written as JSON: {why}"),
             Mistake::Retry(after) => write!(f, "retry of {after:?} is too long"),
-            Mistake::Frame { size, limit } => write!(f, "frame of {size} bytes is over the limit of {limit}"),
-            Mistake::Batch { limit, of } => write!(f, "batch is more than the {limit} {of} that a channel keeps"),
+            Mistake::Frame { size, limit } => {
+                write!(f, "frame of {size} bytes is over the limit of {limit}")
+            }
+            Mistake::Batch { limit, of } => {
+                write!(f, "batch is more than the {limit} {of} that a channel keeps")
+            }
             #[cfg(feature = "grip")]
             Mistake::Item { size, limit } => {
                 write!(f, "event of {size} bytes as JSON is over the {limit} that go through a proxy's control port")

@@ -16,12 +16,14 @@ pub(crate) use invalid::Mistake;
 
 /// One server-sent event, as a typed value.
 ///
-/// Setters never fail: the first mistake is kept and reported by [`encode`](Event::encode) and by every way to
-/// publish, so a chain of setters needs no `?`. On the wire an event is a block of lines (HTML standard, section
-/// 9.2): comment, `id`, `event`, `retry`, and always at least one `data` line.
+/// Setters never fail: the first mistake is kept and reported by [`encode`](Event::encode) and by
+/// every way to publish, so a chain of setters needs no `?`. On the wire an event is a block of
+/// lines (HTML standard, section 9.2): comment, `id`, `event`, `retry`, and always at least one
+/// `data` line.
 ///
-/// A browser hands an event to the listeners of its name; one without a name is a plain `message`. The names `open`
-/// and `error` collide with `EventSource`'s own events: listeners cannot tell them apart.
+/// A browser hands an event to the listeners of its name; one without a name is a plain `message`.
+/// The names `open` and `error` collide with `EventSource`'s own events: listeners cannot tell them
+/// apart.
 ///
 /// ```
 /// use eventstream::Event;
@@ -56,7 +58,8 @@ impl Event {
 
     /// Sets the data: any text, with any line endings.
     ///
-    /// CRLF, CR and LF each end a line, and the receiver gets them back as LF: the format has no other.
+    /// CRLF, CR and LF each end a line, and the receiver gets them back as LF: the format has no
+    /// other.
     pub fn data(mut self, text: impl Into<String>) -> Self {
         self.data = text.into();
         self
@@ -75,10 +78,10 @@ impl Event {
 
     /// Sets an id of the publisher's own, instead of the one that the stream gives.
     ///
-    /// A client that reconnects with it is placed behind this event for as long as the channel keeps it, and keeps no
-    /// second one of the same id. Mistakes are: an empty id, `error`, one of the form that the stream gives itself
-    /// (13 of `0-9a-z`, a hyphen, digits), blanks at an edge (HTTP would trim them), CR, LF or NUL, and more than
-    /// 1 KiB.
+    /// A client that reconnects with it is placed behind this event for as long as the channel
+    /// keeps it, and keeps no second one of the same id. Mistakes are: an empty id, `error`, one of
+    /// the form that the stream gives itself (13 of `0-9a-z`, a hyphen, digits), blanks at an edge
+    /// (HTTP would trim them), CR, LF or NUL, and more than 1 KiB.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         let id = id.into();
         if let Some(why) = id::refusal(&id) {
@@ -88,7 +91,8 @@ impl Event {
         self
     }
 
-    /// Tells the client how long to wait before it reconnects, in whole milliseconds (a fraction is cut).
+    /// Tells the client how long to wait before it reconnects, in whole milliseconds (a fraction is
+    /// cut).
     pub fn retry(mut self, after: Duration) -> Self {
         match u64::try_from(after.as_millis()) {
             Ok(millis) => self.retry = Some(millis),
@@ -118,8 +122,8 @@ impl Event {
         self.id.as_deref()
     }
 
-    /// Appends the frame to `out` and tells where in it an `id:` line of the stream's own belongs, and how much of it
-    /// counts against [`Limits::frame`](crate::Limits::frame).
+    /// Appends the frame to `out` and tells where in it an `id:` line of the stream's own belongs,
+    /// and how much of it counts against [`Limits::frame`](crate::Limits::frame).
     pub(crate) fn encode_into(&self, out: &mut Vec<u8>) -> Result<Encoded, InvalidEvent> {
         if let Some(mistake) = &self.mistake {
             return Err(mistake.clone());
@@ -141,7 +145,8 @@ impl Event {
         }
         let data_at = out.len();
         lines(out, b"data: ", self.data.as_bytes());
-        // A single line of data may be as long as the limit: its own framing is free, that of further lines is not.
+        // A single line of data may be as long as the limit: its own framing is free, that of
+        // further lines is not.
         let weight = (id_at - start) + (out.len() - data_at - b"data: \n".len());
         out.push(b'\n');
         Ok(Encoded { start, id_at, end: out.len(), weight: weight.max(self.name.len()) })
@@ -167,7 +172,8 @@ fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.push(b'\n');
 }
 
-/// One field per line of `text`. CRLF is one line break (HTML standard, 9.2.5); an empty text is one empty line.
+/// One field per line of `text`. CRLF is one line break (HTML standard, 9.2.5); an empty text is
+/// one empty line.
 fn lines(out: &mut Vec<u8>, name: &[u8], mut text: &[u8]) {
     while let Some(at) = memchr2(b'\r', b'\n', text) {
         field(out, name, &text[..at]);
@@ -180,10 +186,12 @@ fn lines(out: &mut Vec<u8>, name: &[u8], mut text: &[u8]) {
 /// The first character that must not stand in a single-line field.
 fn forbidden(text: &str) -> Option<&'static str> {
     // Names and ids are short: a look at each byte is quicker than a search in steps of many.
-    text.bytes().find(|byte| *byte <= b'\r' && matches!(byte, b'\r' | b'\n' | b'\0')).map(|byte| match byte {
-        b'\r' => "a carriage return",
-        b'\n' => "a line feed",
-        _ => "a NUL",
+    text.bytes().find(|byte| *byte <= b'\r' && matches!(byte, b'\r' | b'\n' | b'\0')).map(|byte| {
+        match byte {
+            b'\r' => "a carriage return",
+            b'\n' => "a line feed",
+            _ => "a NUL",
+        }
     })
 }
 
@@ -197,7 +205,8 @@ mod tests {
 
     #[test]
     fn fields_come_in_one_order_and_every_block_has_data() {
-        let event = Event::new("e").comment("c").id("i").retry(Duration::from_micros(1_500_999)).data("d");
+        let event =
+            Event::new("e").comment("c").id("i").retry(Duration::from_micros(1_500_999)).data("d");
         assert_eq!(wire(&event), ": c\nid: i\nevent: e\nretry: 1500\ndata: d\n\n");
         assert_eq!(wire(&Event::default()), "data: \n\n");
         assert_eq!(wire(&Event::new("e").data("")), "event: e\ndata: \n\n");
@@ -230,7 +239,10 @@ mod tests {
     #[test]
     fn the_first_mistake_is_the_one_reported() {
         let event = Event::new("a\nb").id("").data("x");
-        assert_eq!(event.encode().unwrap_err().to_string(), r#"event name "a\nb" contains a line feed"#);
+        assert_eq!(
+            event.encode().unwrap_err().to_string(),
+            r#"event name "a\nb" contains a line feed"#
+        );
         assert!(Event::new("a\0").encode().is_err() && Event::new("a\r").encode().is_err());
         let keys = std::collections::BTreeMap::from([((1, 2), 3)]);
         assert_eq!(

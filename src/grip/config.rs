@@ -15,9 +15,9 @@ const GRIP_SIG: &str = "grip-sig";
 
 /// The GRIP proxies that clients may come through and that events are published to.
 ///
-/// Made from a GRIP_URL, from one [`Endpoint`], from several, or from an `Option` of these (`None` is no proxy). A
-/// GRIP_URL is the control URI of a proxy, with a user and a password if need be, and with these query parameters,
-/// which mean what [`Endpoint`]'s setters of their names do:
+/// Made from a GRIP_URL, from one [`Endpoint`], from several, or from an `Option` of these (`None`
+/// is no proxy). A GRIP_URL is the control URI of a proxy, with a user and a password if need be,
+/// and with these query parameters, which mean what [`Endpoint`]'s setters of their names do:
 ///
 /// - `iss` and `key`; `key` without `iss` is [`Endpoint::bearer`]'s token;
 /// - `verify-iss` and `verify-key`.
@@ -47,16 +47,22 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// If some endpoint has a key, and none of them verifies the request's `Grip-Sig`: it is forged, expired, or there
-    /// are several. Endpoints without a key never weaken the others.
+    /// If some endpoint has a key, and none of them verifies the request's `Grip-Sig`: it is
+    /// forged, expired, or there are several. Endpoints without a key never weaken the others.
     pub fn proxied(&self, headers: &HeaderMap) -> Result<Proxied, InvalidSignature> {
         // A clock from before 1970 must not make expired tokens good.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(f64::INFINITY, |since| since.as_secs_f64());
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(f64::INFINITY, |since| since.as_secs_f64());
         self.proxied_at(headers, now)
     }
 
     /// [`proxied`](Config::proxied) at a time in seconds since 1970.
-    pub(crate) fn proxied_at(&self, headers: &HeaderMap, now: f64) -> Result<Proxied, InvalidSignature> {
+    pub(crate) fn proxied_at(
+        &self,
+        headers: &HeaderMap,
+        now: f64,
+    ) -> Result<Proxied, InvalidSignature> {
         let mut signatures = headers.get_all(GRIP_SIG).iter();
         let (Some(signature), false) = (signatures.next(), self.endpoints.is_empty()) else {
             return Ok(Proxied::No);
@@ -65,7 +71,9 @@ impl Config {
             return Ok(Proxied::Unsigned);
         }
         let token = Token::parse(signature.as_bytes()).filter(|_| signatures.next().is_none());
-        match token.is_some_and(|token| self.endpoints.iter().any(|endpoint| endpoint.verifies(&token, now))) {
+        match token.is_some_and(|token| {
+            self.endpoints.iter().any(|endpoint| endpoint.verifies(&token, now))
+        }) {
             true => Ok(Proxied::Signed),
             false => Err(InvalidSignature),
         }
@@ -76,7 +84,8 @@ impl Config {
         self.endpoints.iter().any(Endpoint::demands_signature)
     }
 
-    /// From GRIP_URL, and GRIP_VERIFY_KEY for a proxy whose URL has no `verify-key`. No URL, or a blank one, is no proxy.
+    /// From GRIP_URL, and GRIP_VERIFY_KEY for a proxy whose URL has no `verify-key`. No URL, or a
+    /// blank one, is no proxy.
     pub(crate) fn from_env() -> Result<Self, InvalidConfig> {
         let read = |name| match env::var(name) {
             Ok(value) => Ok(Some(value)),
@@ -189,7 +198,8 @@ mod tests {
     fn the_recorded_edges_of_time_hold() {
         let now = 1_700_000_000;
         let config: Config = "http://localhost/?verify-key=changeme".parse().unwrap();
-        let file: Value = serde_json::from_str(include_str!("../../tests/vectors/grip-sig.json")).unwrap();
+        let file: Value =
+            serde_json::from_str(include_str!("../../tests/vectors/grip-sig.json")).unwrap();
         let probes = file["leeway_probe"].as_object().unwrap();
         for (probe, expected) in probes {
             let (claim, offset) = probe.split_once("=now").unwrap();
@@ -198,12 +208,17 @@ mod tests {
                 "exp" => format!(r#"{{"exp":{at}}}"#),
                 _ => format!(r#"{{"exp":{},"{claim}":{at}}}"#, now + 3600),
             };
-            let signed = [r#"{"alg":"HS256"}"#, &claims].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
+            let signed =
+                [r#"{"alg":"HS256"}"#, &claims].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
             let mac = URL_SAFE_NO_PAD.encode(hmac_sha256::HMAC::mac(&signed, "changeme"));
             let mut headers = HeaderMap::new();
             headers.insert(GRIP_SIG, HeaderValue::from_str(&format!("{signed}.{mac}")).unwrap());
             let ours = config.proxied_at(&headers, now as f64);
-            assert_eq!(ours == Ok(Proxied::Signed), expected.as_bool().unwrap(), "{probe}: {ours:?}");
+            assert_eq!(
+                ours == Ok(Proxied::Signed),
+                expected.as_bool().unwrap(),
+                "{probe}: {ours:?}"
+            );
         }
         println!("grip-sig.json, leeway_probe: {} run, 0 listed", probes.len());
     }
@@ -243,7 +258,11 @@ mod tests {
         assert_eq!(made(vec![endpoint.clone(), endpoint.clone()]), 2);
         assert_eq!(made(Config::from(endpoint.clone())), 1);
         assert_eq!(
-            made(Some(url)) + made(Some(owned)) + made(Some(endpoint)) + made(None::<Config>) + made(None::<&str>),
+            made(Some(url))
+                + made(Some(owned))
+                + made(Some(endpoint))
+                + made(None::<Config>)
+                + made(None::<&str>),
             3
         );
     }
@@ -257,11 +276,17 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(GRIP_SIG, HeaderValue::from_static("garbage"));
         assert_eq!(unkeyed.proxied(&headers), Err(InvalidSignature));
-        assert_eq!(error("http://localhost/?iss=a".parse::<Config>()), "grip: iss is given without `key`");
+        assert_eq!(
+            error("http://localhost/?iss=a".parse::<Config>()),
+            "grip: iss is given without `key`"
+        );
         let tls = Config::from(Endpoint::new("https://localhost/").unwrap());
         assert_eq!(tls.check_tls().is_ok(), cfg!(feature = "rustls"));
         if let Err(error) = tls.check_tls() {
-            assert_eq!(error.to_string(), "grip: control URI is https, which needs the feature `rustls`");
+            assert_eq!(
+                error.to_string(),
+                "grip: control URI is https, which needs the feature `rustls`"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! One proxy: where it is published to, how we prove ourselves to it, and how it proves itself to us.
+//! One proxy: where it is published to, how we prove ourselves to it, and how it proves itself to
+//! us.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -22,11 +23,13 @@ const FASTLY_KEY: &str = r#"{"kty":"EC","crv":"P-256","x":"CKo5A1ebyFcnmVV8SE5On
 
 /// One GRIP proxy.
 ///
-/// What we send it is authorized by a token signed with [`key`](Endpoint::key) in the name of [`iss`](Endpoint::iss),
-/// else by a literal token ([`bearer`](Endpoint::bearer)), else by user and password ([`basic`](Endpoint::basic)), else
-/// not at all. What it sends us is verified with [`verify_key`](Endpoint::verify_key), which defaults to `key`.
+/// What we send it is authorized by a token signed with [`key`](Endpoint::key) in the name of
+/// [`iss`](Endpoint::iss), else by a literal token ([`bearer`](Endpoint::bearer)), else by user and
+/// password ([`basic`](Endpoint::basic)), else not at all. What it sends us is verified with
+/// [`verify_key`](Endpoint::verify_key), which defaults to `key`.
 ///
-/// Parts that do not fit together (an issuer without a key, say) are errors when the stream is built.
+/// Parts that do not fit together (an issuer without a key, say) are errors when the stream is
+/// built.
 ///
 /// ```
 /// use eventstream::grip::Endpoint;
@@ -53,8 +56,9 @@ pub struct Endpoint {
 impl Endpoint {
     /// A proxy with its control port at this `http` or `https` URI, without `/publish/`.
     ///
-    /// All that a [GRIP_URL](super::Config) may hold is taken from it: user and password, and the parameters `iss`,
-    /// `key`, `verify-iss` and `verify-key`. Other parameters stay on the URI (Pushpin answers 404 to any).
+    /// All that a [GRIP_URL](super::Config) may hold is taken from it: user and password, and the
+    /// parameters `iss`, `key`, `verify-iss` and `verify-key`. Other parameters stay on the URI
+    /// (Pushpin answers 404 to any).
     ///
     /// # Errors
     ///
@@ -94,16 +98,18 @@ impl Endpoint {
         }
     }
 
-    /// The Fastly Fanout of a service, with an API token that may publish. Fastly's public key and the issuer of this
-    /// service's signatures are built in.
+    /// The Fastly Fanout of a service, with an API token that may publish. Fastly's public key and
+    /// the issuer of this service's signatures are built in.
     #[cfg(feature = "fastly")]
     pub fn fastly(service_id: &str, token: &str) -> Self {
         // Ids are 22 letters and digits.
-        let plain = (1..=64).contains(&service_id.len()) && service_id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let plain = (1..=64).contains(&service_id.len())
+            && service_id.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let control_uri = |id| format!("https://api.fastly.com/service/{id}");
-        let made =
-            Self::new(control_uri(if plain { service_id } else { "-" })).and_then(|it| it.verify_key(FASTLY_KEY));
-        let mut endpoint = made.expect("built-in values parse").verify_iss(format!("fastly:{service_id}"));
+        let made = Self::new(control_uri(if plain { service_id } else { "-" }))
+            .and_then(|it| it.verify_key(FASTLY_KEY));
+        let mut endpoint =
+            made.expect("built-in values parse").verify_iss(format!("fastly:{service_id}"));
         if !plain {
             endpoint.note("service id", "must be letters and digits");
         }
@@ -116,9 +122,9 @@ impl Endpoint {
         self
     }
 
-    /// The secret that signs what we publish (HS256), and verifies what the proxy signs unless there is a
-    /// [`verify_key`](Endpoint::verify_key): a text, `base64:` and bytes, or an `oct` JWK. Needs an
-    /// [`iss`](Endpoint::iss).
+    /// The secret that signs what we publish (HS256), and verifies what the proxy signs unless
+    /// there is a [`verify_key`](Endpoint::verify_key): a text, `base64:` and bytes, or an `oct`
+    /// JWK. Needs an [`iss`](Endpoint::iss).
     ///
     /// # Errors
     ///
@@ -144,12 +150,14 @@ impl Endpoint {
         self.token("bearer", token.as_ref())
     }
 
-    /// What the proxy's signatures are verified with: a secret as for [`key`](Endpoint::key), or with the feature
-    /// `jwt-simple` a public key, P-256 (ES256) or RSA (RS256), as SPKI PEM or JWK. `base64:` may wrap any of them.
+    /// What the proxy's signatures are verified with: a secret as for [`key`](Endpoint::key), or
+    /// with the feature `jwt-simple` a public key, P-256 (ES256) or RSA (RS256), as SPKI PEM or
+    /// JWK. `base64:` may wrap any of them.
     ///
     /// # Errors
     ///
-    /// If it is empty, a private key, a key of another kind, or looks like a PEM or JSON and cannot be read.
+    /// If it is empty, a private key, a key of another kind, or looks like a PEM or JSON and cannot
+    /// be read.
     pub fn verify_key(mut self, key: impl AsRef<str>) -> Result<Self, InvalidConfig> {
         self.set_verify_key("verify-key", key.as_ref())?;
         Ok(self)
@@ -201,7 +209,10 @@ impl Endpoint {
     #[cfg(any(feature = "hyper", test))]
     pub(crate) fn check_tls(&self) -> Result<(), InvalidConfig> {
         if self.is_https() && !cfg!(feature = "rustls") {
-            return Err(InvalidConfig::new("control URI", "is https, which needs the feature `rustls`"));
+            return Err(InvalidConfig::new(
+                "control URI",
+                "is https, which needs the feature `rustls`",
+            ));
         }
         Ok(())
     }
@@ -231,7 +242,11 @@ impl Endpoint {
     }
 
     /// Sets the key that verifies, unless one was set. `parameter` is where it comes from.
-    pub(super) fn default_verify_key(&mut self, parameter: &'static str, key: &str) -> Result<(), InvalidConfig> {
+    pub(super) fn default_verify_key(
+        &mut self,
+        parameter: &'static str,
+        key: &str,
+    ) -> Result<(), InvalidConfig> {
         match self.verify_key {
             Some(_) => Ok(()),
             None => self.set_verify_key(parameter, key),
@@ -272,7 +287,8 @@ impl Endpoint {
     }
 
     fn set_verify_key(&mut self, parameter: &'static str, key: &str) -> Result<(), InvalidConfig> {
-        self.verify_key = Some(VerifyKey::parse(key).map_err(|why| InvalidConfig::new(parameter, why))?);
+        self.verify_key =
+            Some(VerifyKey::parse(key).map_err(|why| InvalidConfig::new(parameter, why))?);
         Ok(())
     }
 
@@ -281,9 +297,15 @@ impl Endpoint {
         if token.is_empty() {
             self.note(parameter, "is empty");
         } else if looks_formatted(token) {
-            self.note(parameter, "is a PEM or a JWK, but without `iss` it is a token that is sent as it is");
+            self.note(
+                parameter,
+                "is a PEM or a JWK, but without `iss` it is a token that is sent as it is",
+            );
         } else if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            self.note(parameter, "is a token to be sent as it is, and has characters that no token has");
+            self.note(
+                parameter,
+                "is a token to be sent as it is, and has characters that no token has",
+            );
         }
         self.bearer = authorization("Bearer", token);
         self
@@ -346,13 +368,17 @@ mod tests {
 
     fn unhex(hex: &Value) -> Vec<u8> {
         let hex = hex.as_str().unwrap();
-        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+        (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+            .collect()
     }
 
     /// Not made by the code under test.
     fn jwt(header: &str, payload: &str, key: &[u8]) -> String {
         use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
+        let signed =
+            format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(HMAC::mac(&signed, key)))
     }
 
@@ -414,7 +440,8 @@ mod tests {
                 "userpass_encoded" => expect["auth_header"] = "Basic dXNAZXI6cGE6c3M=".into(),
                 // The same query; the reference writes its blank anew.
                 "extra_params" => {
-                    expect["publish_uri"] = "http://localhost:5561/publish/?foo=bar&baz=q%20x".into();
+                    expect["publish_uri"] =
+                        "http://localhost:5561/publish/?foo=bar&baz=q%20x".into();
                 }
                 // One slash is cut here, the other when `/publish/` is joined.
                 "path_double_slash" => {}
@@ -435,9 +462,17 @@ mod tests {
                 _ => {}
             }
             assert_eq!(endpoint.check(), Ok(()), "{name}");
-            assert_eq!(endpoint.check_tls().is_ok(), cfg!(feature = "rustls") || !url.starts_with("https"), "{name}");
+            assert_eq!(
+                endpoint.check_tls().is_ok(),
+                cfg!(feature = "rustls") || !url.starts_with("https"),
+                "{name}"
+            );
             let control_uri = expect["config"]["control_uri"].as_str().unwrap();
-            assert_eq!(endpoint.publish_uri().to_string(), expect["publish_uri"].as_str().unwrap(), "{name}");
+            assert_eq!(
+                endpoint.publish_uri().to_string(),
+                expect["publish_uri"].as_str().unwrap(),
+                "{name}"
+            );
             // The name has no query.
             let shown = control_uri.split('?').next().unwrap();
             assert_eq!(endpoint.display_name(), shown, "{name}");
@@ -491,7 +526,9 @@ mod tests {
             run += 1;
             for (at, url) in urls.iter().enumerate() {
                 // The recorder listened on this machine, and put names in place of its ports.
-                let url = url.replace("A.test:PORT", "127.0.0.1:5561").replace("B.test:PORT", "[::1]:5562");
+                let url = url
+                    .replace("A.test:PORT", "127.0.0.1:5561")
+                    .replace("B.test:PORT", "[::1]:5562");
                 // It would sign with an empty secret.
                 if name == "iss_only_empty_key" {
                     assert_eq!(error(&url), "grip: iss is given without `key`");
@@ -502,17 +539,25 @@ mod tests {
                 let request = &case["expect"]["requests"][at];
                 assert_eq!(endpoint.publish_uri().path(), request["path"], "{name}");
                 let headers = request["headers"].as_array().unwrap();
-                let recorded = headers.iter().find(|header| header[0] == "Authorization").map(|header| &header[1]);
+                let recorded = headers
+                    .iter()
+                    .find(|header| header[0] == "Authorization")
+                    .map(|header| &header[1]);
                 let authorization = match (request.get("jwt"), recorded) {
                     (Some(jwt), _) => Some(token(&jwt["iss"], &jwt["hmac_key_hex"])),
                     // The reference does not decode user and password.
-                    _ if name == "basic_from_url" => Some(format!("Basic {}", STANDARD.encode("u@:p:"))),
+                    _ if name == "basic_from_url" => {
+                        Some(format!("Basic {}", STANDARD.encode("u@:p:")))
+                    }
                     (None, recorded) => recorded.map(|value| value.as_str().unwrap().to_owned()),
                 };
                 assert_eq!(authorized(&endpoint), authorization, "{name}");
             }
         }
-        println!("publish-requests.json (address, authorization): {run} run, {} listed:", listed.len());
+        println!(
+            "publish-requests.json (address, authorization): {run} run, {} listed:",
+            listed.len()
+        );
         listed.iter().for_each(|listed| println!("  {listed}"));
         assert_eq!((run, listed.len()), (33, 9));
     }
@@ -525,13 +570,22 @@ mod tests {
             ("http://localhost/?iss=a&key=", "grip: key is empty"),
             ("http://localhost/?key=", "grip: key is empty"),
             ("http://localhost/?verify-iss=a", "grip: verify-iss is given without `verify-key`"),
-            ("http://localhost/?key=k&verify-iss=a", "grip: verify-iss is given without `verify-key`"),
+            (
+                "http://localhost/?key=k&verify-iss=a",
+                "grip: verify-iss is given without `verify-key`",
+            ),
             ("http://localhost/?verify-iss=&verify-key=k", "grip: verify-iss is empty"),
             ("http://localhost/?verify-key", "grip: verify-key is empty"),
             ("http://localhost/?verify-key=base64:", "grip: verify-key is empty"),
             ("http://localhost/?verify-key=%ff", "grip: verify-key is not UTF-8"),
-            ("http://localhost/?verify_key=k", r#"grip: verify-key is misspelt in the GRIP_URL, as "verify_key""#),
-            ("http://localhost/?VERIFYKEY=k", r#"grip: verify-key is misspelt in the GRIP_URL, as "VERIFYKEY""#),
+            (
+                "http://localhost/?verify_key=k",
+                r#"grip: verify-key is misspelt in the GRIP_URL, as "verify_key""#,
+            ),
+            (
+                "http://localhost/?VERIFYKEY=k",
+                r#"grip: verify-key is misspelt in the GRIP_URL, as "VERIFYKEY""#,
+            ),
             ("http://localhost/?Iss=k", r#"grip: iss is misspelt in the GRIP_URL, as "Iss""#),
             ("http://localhost/?%4bey=k", r#"grip: key is misspelt in the GRIP_URL, as "Key""#),
             ("http://u%3Av:p@localhost/", "grip: user must not contain a colon"),
@@ -553,14 +607,21 @@ mod tests {
 
     #[test]
     fn a_literal_token_travels_in_secret() {
-        for host in ["localhost", "LOCALHOST:5561", "127.0.0.1", "127.9.9.9:80", "[::1]", "u:p@[::1]:5561"] {
+        for host in
+            ["localhost", "LOCALHOST:5561", "127.0.0.1", "127.9.9.9:80", "[::1]", "u:p@[::1]:5561"]
+        {
             let endpoint = Endpoint::new(format!("http://{host}/?key=token")).unwrap();
             assert_eq!(endpoint.check(), Ok(()), "{host}");
         }
         assert_eq!(Endpoint::new("https://example.com/?key=token").unwrap().check(), Ok(()));
-        for host in
-            ["example.com", "localhost.example.com", "127.0.0.1.example.com", "10.0.0.1", "[::2]", "localhost@x"]
-        {
+        for host in [
+            "example.com",
+            "localhost.example.com",
+            "127.0.0.1.example.com",
+            "10.0.0.1",
+            "[::2]",
+            "localhost@x",
+        ] {
             let error = error(&format!("http://{host}/?key=t0ken"));
             assert!(error.contains("in the clear") && !error.contains("t0ken"), "{host}: {error}");
         }
@@ -572,7 +633,10 @@ mod tests {
     fn setters_report_their_first_mistake() {
         let endpoint = || Endpoint::new("http://localhost:5561").unwrap();
         let check = |endpoint: Endpoint| endpoint.check().unwrap_err().to_string();
-        assert_eq!(check(endpoint().timeout(Duration::ZERO).bearer("")), "grip: timeout must not be zero");
+        assert_eq!(
+            check(endpoint().timeout(Duration::ZERO).bearer("")),
+            "grip: timeout must not be zero"
+        );
         assert_eq!(check(endpoint().bearer(" \n")), "grip: bearer is empty");
         assert!(check(endpoint().bearer("a\nb")).contains("characters that no token has"));
         assert!(check(endpoint().bearer(r#"{"kty":"EC"}"#)).contains("a PEM or a JWK"));
@@ -591,10 +655,23 @@ mod tests {
         let endpoint = Endpoint::fastly("FlkPHgUXeNX2oNBRGHG0Ls", "t0ken");
         assert_eq!(endpoint.check().and(endpoint.check_tls()), Ok(()));
         assert_eq!(endpoint.verify_iss.as_deref(), Some("fastly:FlkPHgUXeNX2oNBRGHG0Ls"));
-        assert_eq!(endpoint.publish_uri(), "https://api.fastly.com/service/FlkPHgUXeNX2oNBRGHG0Ls/publish/");
+        assert_eq!(
+            endpoint.publish_uri(),
+            "https://api.fastly.com/service/FlkPHgUXeNX2oNBRGHG0Ls/publish/"
+        );
         for id in ["", "a/b", "a?b", "\u{e9}"] {
-            assert!(Endpoint::fastly(id, "t0ken").check().unwrap_err().to_string().contains("service id"), "{id}");
+            assert!(
+                Endpoint::fastly(id, "t0ken")
+                    .check()
+                    .unwrap_err()
+                    .to_string()
+                    .contains("service id"),
+                "{id}"
+            );
         }
-        assert_eq!(Endpoint::fastly("a", "").check().unwrap_err().to_string(), "grip: token is empty");
+        assert_eq!(
+            Endpoint::fastly("a", "").check().unwrap_err().to_string(),
+            "grip: token is empty"
+        );
     }
 }

@@ -1,7 +1,9 @@
-//! The answer that tells a GRIP proxy to keep the client: its headers, written for Pushpin's real parser.
+//! The answer that tells a GRIP proxy to keep the client: its headers, written for Pushpin's real
+//! parser.
 //!
-//! That parser splits lists at `,` outside quotes, cuts an entry at its first `;`, trims what is left, and takes bytes
-//! beyond ASCII for Latin-1. So what would steer it is escaped where it has an escape, and percent-encoded where not.
+//! That parser splits lists at `,` outside quotes, cuts an entry at its first `;`, trims what is
+//! left, and takes bytes beyond ASCII for Latin-1. So what would steer it is escaped where it has
+//! an escape, and percent-encoded where not.
 
 use std::time::Duration;
 
@@ -10,9 +12,10 @@ use base64::engine::Engine;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{utf8_percent_encode, AsciiSet, CONTROLS, NON_ALPHANUMERIC};
 
-/// All but RFC 3986's unreserved characters and `/`: what Python's `quote` encodes, so that names match those of
-/// Python's publishers.
-const NAME: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+/// All but RFC 3986's unreserved characters and `/`: what Python's `quote` encodes, so that names
+/// match those of Python's publishers.
+const NAME: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// What ends a link, or must not stand in a URI anyway.
 const LINK: &AsciiSet = &CONTROLS
@@ -32,10 +35,12 @@ const LINK: &AsciiSet = &CONTROLS
 /// Pushpin counts milliseconds in 31 bits.
 const MAX_SECONDS: u64 = 2_147_483;
 
-/// Tells a GRIP proxy to hold a client's connection and to write to it what is published on some channels.
+/// Tells a GRIP proxy to hold a client's connection and to write to it what is published on some
+/// channels.
 ///
-/// The answer that carries these [`headers`](Hold::headers) also has the status, the other headers and the first bytes
-/// that the client gets. Names and values may be any text: all is encoded so that the proxy reads back what was meant.
+/// The answer that carries these [`headers`](Hold::headers) also has the status, the other headers
+/// and the first bytes that the client gets. Names and values may be any text: all is encoded so
+/// that the proxy reads back what was meant.
 ///
 /// ```
 /// use std::time::Duration;
@@ -60,18 +65,19 @@ impl Hold {
     /// Holds a stream subscribed to these channels: full names, with whatever prefix they have.
     ///
     /// Each byte of a name that is neither unreserved in a URI nor `/` goes as `%XX`, here and in
-    /// [`Item`](super::Item) alike. Empty names are left out. Pushpin takes 20 channels and ignores further ones.
+    /// [`Item`](super::Item) alike. Empty names are left out. Pushpin takes 20 channels and ignores
+    /// further ones.
     pub fn stream<S: AsRef<str>>(channels: impl IntoIterator<Item = S>) -> Self {
         let names = channels.into_iter().map(|name| encode_channel(name.as_ref()));
         let channels = names.filter(|name| !name.is_empty()).map(|name| (name, None)).collect();
         Self { channels, keep_alive: None, next_link: None, gone_link: None, meta: Vec::new() }
     }
 
-    /// Says which item of a channel the client has last, so that the proxy notices a gap before the next one. Nothing
-    /// happens if the hold is not for this channel, or if the id is empty.
+    /// Says which item of a channel the client has last, so that the proxy notices a gap before the
+    /// next one. Nothing happens if the hold is not for this channel, or if the id is empty.
     ///
-    /// Pushpin refuses a hold that has this but no [`next_link`](Hold::next_link). It hands the id back unquoted
-    /// (`Grip-Last`), so ids should have no blanks, `,`, `;` or `"`.
+    /// Pushpin refuses a hold that has this but no [`next_link`](Hold::next_link). It hands the id
+    /// back unquoted (`Grip-Last`), so ids should have no blanks, `,`, `;` or `"`.
     pub fn prev_id(mut self, channel: impl AsRef<str>, id: impl AsRef<str>) -> Self {
         let (channel, id) = (encode_channel(channel.as_ref()), encode_id(id.as_ref()));
         for (name, prev_id) in &mut self.channels {
@@ -82,8 +88,8 @@ impl Hold {
         self
     }
 
-    /// Has the proxy write `content` whenever nothing was written for this long: whole seconds (a fraction is cut), at
-    /// least one. Zero, or no content, is never.
+    /// Has the proxy write `content` whenever nothing was written for this long: whole seconds (a
+    /// fraction is cut), at least one. Zero, or no content, is never.
     pub fn keep_alive(mut self, content: impl AsRef<[u8]>, every: Duration) -> Self {
         let content = content.as_ref();
         self.keep_alive = (!content.is_empty() && !every.is_zero()).then(|| {
@@ -96,11 +102,13 @@ impl Hold {
         self
     }
 
-    /// Where the proxy goes when an item is missing, and after `timeout` without one: whole seconds (a fraction is
-    /// cut), at least one unless it is zero, which is at once. A relative URI is resolved against that of the request.
+    /// Where the proxy goes when an item is missing, and after `timeout` without one: whole seconds
+    /// (a fraction is cut), at least one unless it is zero, which is at once. A relative URI is
+    /// resolved against that of the request.
     pub fn next_link(mut self, uri: impl AsRef<str>, timeout: Duration) -> Self {
         let seconds = if timeout.is_zero() { 0 } else { whole_seconds(timeout) };
-        self.next_link = link(uri.as_ref()).map(|link| format!("{link}; rel=next; timeout={seconds}"));
+        self.next_link =
+            link(uri.as_ref()).map(|link| format!("{link}; rel=next; timeout={seconds}"));
         self
     }
 
@@ -112,7 +120,8 @@ impl Hold {
 
     /// Adds a value that the proxy's filters can use.
     ///
-    /// The name is encoded as a channel's is. A value keeps printable ASCII; what no header can carry becomes `%XX`.
+    /// The name is encoded as a channel's is. A value keeps printable ASCII; what no header can
+    /// carry becomes `%XX`.
     pub fn meta(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         let (name, value) = (name.as_ref(), value.as_ref());
         if !name.is_empty() {
@@ -151,7 +160,8 @@ pub(crate) fn encode_channel(name: &str) -> String {
     utf8_percent_encode(name, NAME).to_string()
 }
 
-/// An id that a header can carry: itself if it is printable ASCII. The one rule for holds and items, which must match.
+/// An id that a header can carry: itself if it is printable ASCII. The one rule for holds and
+/// items, which must match.
 pub(super) fn encode_id(id: &str) -> String {
     utf8_percent_encode(id, CONTROLS).to_string()
 }
@@ -170,8 +180,8 @@ fn link(uri: &str) -> Option<String> {
     (!uri.is_empty()).then(|| format!("<{}>", utf8_percent_encode(uri, LINK)))
 }
 
-/// Pushpin's `cstring` knows `\\`, `\n`, `\r` and `\xHH`; of any other escape it drops the backslash. `;` would end the
-/// value, and blanks at its edges would be trimmed.
+/// Pushpin's `cstring` knows `\\`, `\n`, `\r` and `\xHH`; of any other escape it drops the
+/// backslash. `;` would end the value, and blanks at its edges would be trimmed.
 fn cstring(content: &[u8]) -> String {
     let last = content.len() - 1;
     let mut out = String::with_capacity(content.len() + 16);
@@ -204,15 +214,22 @@ mod tests {
     #[test]
     fn names_are_encoded_as_python_quotes_them() {
         assert_eq!(encode_channel("aZ0-._~/"), "aZ0-._~/");
-        assert_eq!(encode_channel("a b,c;d\"e%\r\n\u{e9}\u{2713}+"), "a%20b%2Cc%3Bd%22e%25%0D%0A%C3%A9%E2%9C%93%2B");
+        assert_eq!(
+            encode_channel("a b,c;d\"e%\r\n\u{e9}\u{2713}+"),
+            "a%20b%2Cc%3Bd%22e%25%0D%0A%C3%A9%E2%9C%93%2B"
+        );
     }
 
     #[test]
     fn a_keep_alive_is_what_pushpin_unescapes() {
-        let keep_alive =
-            |content: &str, every| header(&Hold::stream(["a"]).keep_alive(content, every), "grip-keep-alive");
+        let keep_alive = |content: &str, every| {
+            header(&Hold::stream(["a"]).keep_alive(content, every), "grip-keep-alive")
+        };
         let every = Duration::from_millis(20_900);
-        assert_eq!(keep_alive("a\\b;\t\u{7f}\0\r\n", every), r"a\\b\x3b\x09\x7f\x00\r\n; format=cstring; timeout=20");
+        assert_eq!(
+            keep_alive("a\\b;\t\u{7f}\0\r\n", every),
+            r"a\\b\x3b\x09\x7f\x00\r\n; format=cstring; timeout=20"
+        );
         assert_eq!(keep_alive("  ", every), r"\x20\x20; format=cstring; timeout=20");
         assert_eq!(keep_alive(" \" , ", every), r#"\x20" ,\x20; format=cstring; timeout=20"#);
         assert_eq!(keep_alive(": \u{e9}", every), "OiDDqQ==; format=base64; timeout=20");
@@ -223,7 +240,9 @@ mod tests {
 
     #[test]
     fn an_id_is_quoted_where_it_must_be() {
-        let held = |id: &str| header(&Hold::stream(["a", "b"]).prev_id("a", id).prev_id("x", "y"), "grip-channel");
+        let held = |id: &str| {
+            header(&Hold::stream(["a", "b"]).prev_id("a", id).prev_id("x", "y"), "grip-channel")
+        };
         assert_eq!(held("7v0q2m9x4tkc1-42"), "a; prev-id=7v0q2m9x4tkc1-42, b");
         assert_eq!(held("x y,z"), r#"a; prev-id="x y,z", b"#);
         assert_eq!(held(r#"";\"#), r#"a; prev-id="\";\\", b"#);
@@ -246,7 +265,10 @@ mod tests {
         let timeout = |timeout| header(&Hold::stream(["a"]).next_link("/n", timeout), "grip-link");
         assert_eq!(timeout(Duration::ZERO), "</n>; rel=next; timeout=0");
         assert_eq!(timeout(Duration::from_millis(1)), "</n>; rel=next; timeout=1");
-        assert_eq!(header(&Hold::stream(["a"]).next_link("", Duration::ZERO).gone_link(""), "grip-link"), "");
+        assert_eq!(
+            header(&Hold::stream(["a"]).next_link("", Duration::ZERO).gone_link(""), "grip-link"),
+            ""
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-/// What is wrong with the configuration of a proxy. It names the parameter, or the feature that is missing, and never
-/// shows a key, a token or a password.
+/// What is wrong with the configuration of a proxy. It names the parameter, or the feature that is
+/// missing, and never shows a key, a token or a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidConfig {
     parameter: &'static str,

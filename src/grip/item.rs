@@ -8,7 +8,8 @@ use super::hold::{encode_channel, encode_id};
 
 /// One item for the clients that a proxy holds on a channel.
 ///
-/// The name of the channel is the full one, with whatever prefix it has, and is encoded as [`Hold`](super::Hold) does.
+/// The name of the channel is the full one, with whatever prefix it has, and is encoded as
+/// [`Hold`](super::Hold) does.
 ///
 /// ```
 /// use eventstream::grip::Item;
@@ -40,7 +41,10 @@ impl Item {
     /// Bytes to be written to the clients. They need not be UTF-8.
     pub fn new(channel: impl AsRef<str>, content: impl Into<Vec<u8>>) -> Self {
         let text = String::from_utf8(content.into());
-        Self::of(channel.as_ref(), text.map_or_else(|error| Format::Binary(error.into_bytes()), Format::Text))
+        Self::of(
+            channel.as_ref(),
+            text.map_or_else(|error| Format::Binary(error.into_bytes()), Format::Text),
+        )
     }
 
     /// Ends the clients' streams.
@@ -53,8 +57,8 @@ impl Item {
         Self::of(channel.as_ref(), Format::Action("hint"))
     }
 
-    /// Names the item. Pushpin drops a second one of the same id on a channel for a minute, so a repeated publication
-    /// reaches nobody twice.
+    /// Names the item. Pushpin drops a second one of the same id on a channel for a minute, so a
+    /// repeated publication reaches nobody twice.
     pub fn id(mut self, id: impl AsRef<str>) -> Self {
         self.id = Some(encode_id(id.as_ref()));
         self
@@ -96,7 +100,9 @@ impl Serialize for Format {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Text(text) => One("content", text).serialize(serializer),
-            Self::Binary(bytes) => One("content-bin", &STANDARD.encode(bytes)).serialize(serializer),
+            Self::Binary(bytes) => {
+                One("content-bin", &STANDARD.encode(bytes)).serialize(serializer)
+            }
             Self::Action(action) => One("action", action).serialize(serializer),
         }
     }
@@ -119,8 +125,12 @@ mod tests {
 
     #[test]
     fn each_kind_has_its_json() {
-        let wrap = |inner: &str| format!(r#"{{"channel":"a%2Cb","formats":{{"http-stream":{inner}}}}}"#);
-        assert_eq!(Item::new("a,b", "\u{2713}\n\"").to_json(), wrap("{\"content\":\"\u{2713}\\n\\\"\"}"));
+        let wrap =
+            |inner: &str| format!(r#"{{"channel":"a%2Cb","formats":{{"http-stream":{inner}}}}}"#);
+        assert_eq!(
+            Item::new("a,b", "\u{2713}\n\"").to_json(),
+            wrap("{\"content\":\"\u{2713}\\n\\\"\"}")
+        );
         assert_eq!(Item::new("a,b", b"\xff\x00\n").to_json(), wrap(r#"{"content-bin":"/wAK"}"#));
         assert_eq!(Item::close("a,b").to_json(), wrap(r#"{"action":"close"}"#));
         assert_eq!(Item::hint("a,b").to_json(), wrap(r#"{"action":"hint"}"#));

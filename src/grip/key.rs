@@ -8,8 +8,8 @@ use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeCo
 use hmac_sha256::HMAC;
 #[cfg(feature = "jwt-simple")]
 use jwt_simple::prelude::{
-    ECDSAP256PublicKeyLike, ES256PublicKey, NoCustomClaims, RS256PublicKey, RSAPublicKeyLike, UnixTimeStamp,
-    VerificationOptions,
+    ECDSAP256PublicKeyLike, ES256PublicKey, NoCustomClaims, RS256PublicKey, RSAPublicKeyLike,
+    UnixTimeStamp, VerificationOptions,
 };
 use serde_json::Value;
 
@@ -54,7 +54,9 @@ impl Secret {
     pub(super) fn parse(text: &str) -> Result<Self, Reason> {
         match Material::parse(text)? {
             Material::Secret(secret) => Ok(secret),
-            Material::Pem(_) | Material::Jwk(..) => Err("must be a secret: publishing is signed with HS256"),
+            Material::Pem(_) | Material::Jwk(..) => {
+                Err("must be a secret: publishing is signed with HS256")
+            }
         }
     }
 
@@ -71,13 +73,14 @@ impl Secret {
 
     fn verifies(&self, token: &Token<'_>) -> bool {
         // In constant time.
-        <&[u8; 32]>::try_from(token.signature()).is_ok_and(|mac| HMAC::verify(token.signed(), &self.0, mac))
+        <&[u8; 32]>::try_from(token.signature())
+            .is_ok_and(|mac| HMAC::verify(token.signed(), &self.0, mac))
     }
 }
 
 impl VerifyKey {
-    /// Reads a key that verifies: all that [`Secret::parse`] takes, and public keys as SPKI PEM or JWK, these also
-    /// inside `base64:`.
+    /// Reads a key that verifies: all that [`Secret::parse`] takes, and public keys as SPKI PEM or
+    /// JWK, these also inside `base64:`.
     pub(super) fn parse(text: &str) -> Result<Self, Reason> {
         match Material::parse(text)? {
             Material::Secret(secret) => Ok(Self::Hs256(secret)),
@@ -96,19 +99,20 @@ impl VerifyKey {
         }
     }
 
-    /// Whether the token is of this key's algorithm and its signature is by this key. Claims are not looked at.
+    /// Whether the token is of this key's algorithm and its signature is by this key. Claims are
+    /// not looked at.
     pub(super) fn verifies(&self, token: &Token<'_>) -> bool {
         token.alg() == Some(self.alg())
             && match self {
                 Self::Hs256(secret) => secret.verifies(token),
                 #[cfg(feature = "jwt-simple")]
-                Self::Es256(key) => {
-                    key.verify_token::<NoCustomClaims>(&token.compact(), Some(signature_only())).is_ok()
-                }
+                Self::Es256(key) => key
+                    .verify_token::<NoCustomClaims>(&token.compact(), Some(signature_only()))
+                    .is_ok(),
                 #[cfg(feature = "jwt-simple")]
-                Self::Rs256(key) => {
-                    key.verify_token::<NoCustomClaims>(&token.compact(), Some(signature_only())).is_ok()
-                }
+                Self::Rs256(key) => key
+                    .verify_token::<NoCustomClaims>(&token.compact(), Some(signature_only()))
+                    .is_ok(),
             }
     }
 
@@ -131,7 +135,9 @@ impl VerifyKey {
             Some("RSA") => RS256PublicKey::from_jwk(text).map(|key| Self::Rs256(Box::new(key))),
             _ => return Err("is a JWK of a type other than EC, RSA and oct"),
         };
-        key.map_err(|_| "is a JWK, but neither a P-256 (ES256) nor an RSA (RS256, 2048 to 4096 bits) public key")
+        key.map_err(|_| {
+            "is a JWK, but neither a P-256 (ES256) nor an RSA (RS256, 2048 to 4096 bits) public key"
+        })
     }
 
     #[cfg(not(feature = "jwt-simple"))]
@@ -146,8 +152,8 @@ impl VerifyKey {
 }
 
 impl Material {
-    /// Whatever looks like a key in some format is that or an error, never a secret: a public key taken for an HMAC
-    /// secret would let anyone sign.
+    /// Whatever looks like a key in some format is that or an error, never a secret: a public key
+    /// taken for an HMAC secret would let anyone sign.
     fn parse(text: &str) -> Result<Self, Reason> {
         let text = trim(text);
         let Some(encoded) = text.strip_prefix("base64:") else {
@@ -225,7 +231,8 @@ fn spki(pem: &str) -> Result<Vec<u8>, Reason> {
         .strip_prefix("-----BEGIN PUBLIC KEY-----")
         .and_then(|rest| rest.strip_suffix("-----END PUBLIC KEY-----"))
         .map(|body| body.split_ascii_whitespace().collect::<String>());
-    body.and_then(|body| BASE64.decode(body).ok()).ok_or("looks like a PEM and is no SPKI public key")
+    body.and_then(|body| BASE64.decode(body).ok())
+        .ok_or("looks like a PEM and is no SPKI public key")
 }
 
 /// Whether these are the bytes of an EC or RSA key: they name the algorithm.
@@ -233,7 +240,8 @@ fn is_der(bytes: &[u8]) -> bool {
     const EC: &[u8] = b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01";
     const RSA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
     bytes.starts_with(b"\x30")
-        && (bytes.windows(EC.len()).any(|at| at == EC) || bytes.windows(RSA.len()).any(|at| at == RSA))
+        && (bytes.windows(EC.len()).any(|at| at == EC)
+            || bytes.windows(RSA.len()).any(|at| at == RSA))
 }
 
 /// A blank is a `+` that a query string has swallowed.
@@ -249,12 +257,14 @@ fn decode_base64(text: &str) -> Result<Vec<u8>, ()> {
     BASE64.decode(standard).map_err(drop)
 }
 
-/// Without white space at the edges, and without the byte order mark that some editors put before a text.
+/// Without white space at the edges, and without the byte order mark that some editors put before a
+/// text.
 pub(super) fn trim(text: &str) -> &str {
     text.trim_matches(|char: char| char.is_whitespace() || char == '\u{feff}')
 }
 
-/// jwt-simple checks claims by its own clock and leeway; ours are checked in `signature`, so it is told not to.
+/// jwt-simple checks claims by its own clock and leeway; ours are checked in `signature`, so it is
+/// told not to.
 #[cfg(feature = "jwt-simple")]
 fn signature_only() -> VerificationOptions {
     VerificationOptions {
@@ -304,7 +314,10 @@ mod tests {
         // Decoded bytes are the key, blanks and braces in binary ones included.
         assert_eq!(secret("base64:IAo="), b" \n");
         assert_eq!(secret("base64:e/8"), b"{\xff");
-        assert_eq!(secret(r#"{"kty":"oct","k":"Y2hhbmdlbWU","alg":"HS256","use":"sig"}"#), b"changeme");
+        assert_eq!(
+            secret(r#"{"kty":"oct","k":"Y2hhbmdlbWU","alg":"HS256","use":"sig"}"#),
+            b"changeme"
+        );
         assert_eq!(secret("MII-but-no-key"), b"MII-but-no-key");
     }
 
@@ -359,7 +372,12 @@ mod tests {
     #[test]
     fn a_public_key_fixes_the_algorithm() {
         let one_line = PEM.replace('\n', " ");
-        for form in [PEM.to_owned(), one_line, PEM.replace('\n', "\r\n"), format!("base64:{}", BASE64.encode(PEM))] {
+        for form in [
+            PEM.to_owned(),
+            one_line,
+            PEM.replace('\n', "\r\n"),
+            format!("base64:{}", BASE64.encode(PEM)),
+        ] {
             assert_eq!(VerifyKey::parse(&form).unwrap().alg(), "ES256");
         }
         let jwk = r#" {"kty":"EC","crv":"P-256","x":"CKo5A1ebyFcnmVV8SE5On-8G81JyBjSvcrx4VLetWCg","y":"7gwJqaU6N8TP88--twjkwoB36f-pT3QsmI46nPhjO7M"} "#;

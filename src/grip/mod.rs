@@ -1,8 +1,9 @@
 //! Behind a GRIP proxy: Pushpin, Fastly Fanout, Fanout Cloud.
 //!
-//! The proxy keeps the clients' connections. A request that it forwards is answered with a [`Hold`], which names
-//! channels; what is to reach the clients is published to the proxy as an [`Item`] for a channel. The proxy signs what
-//! it forwards, and [`Config::proxied`] tells its requests from those of clients that came directly.
+//! The proxy keeps the clients' connections. A request that it forwards is answered with a
+//! [`Hold`], which names channels; what is to reach the clients is published to the proxy as an
+//! [`Item`] for a channel. The proxy signs what it forwards, and [`Config::proxied`] tells its
+//! requests from those of clients that came directly.
 //!
 //! [`EventStream`](crate::EventStream) does all of this by itself once its [`Builder`](crate::Builder) knows the
 //! proxy. The parts are here for whoever answers other requests through the same proxy.

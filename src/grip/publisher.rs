@@ -1,4 +1,5 @@
-//! Publishing through proxies: per endpoint a bounded queue, and one worker that sends batches in its order.
+//! Publishing through proxies: per endpoint a bounded queue, and one worker that sends batches in
+//! its order.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -43,12 +44,14 @@ const CLOSE: &[u8] = b"]}";
 
 /// Publishes items through the control ports of all endpoints of a configuration.
 ///
-/// Each endpoint has a bounded queue and a worker of its own, so a slow or dead one delays neither the others nor the
-/// caller. Items of a queue are sent in its order, up to 100 in one POST. What fails for a passing reason (no answer,
-/// 429, 5xx) is tried five times within 30 s; a POST that is refused with 400 is taken apart, so that one bad item costs
-/// only itself. An item that finds the queue full, or waits in it for 10 s, has failed at that endpoint.
+/// Each endpoint has a bounded queue and a worker of its own, so a slow or dead one delays neither
+/// the others nor the caller. Items of a queue are sent in its order, up to 100 in one POST. What
+/// fails for a passing reason (no answer, 429, 5xx) is tried five times within 30 s; a POST that is
+/// refused with 400 is taken apart, so that one bad item costs only itself. An item that finds the
+/// queue full, or waits in it for 10 s, has failed at that endpoint.
 ///
-/// A handle: clones are cheap and mean the same queues. When the last is dropped, workers send what is queued and end.
+/// A handle: clones are cheap and mean the same queues. When the last is dropped, workers send what
+/// is queued and end.
 #[derive(Clone)]
 pub struct Publisher {
     shared: Arc<Shared>,
@@ -60,8 +63,8 @@ struct Shared {
     timer: Arc<dyn Timer>,
 }
 
-/// The publisher's end of one endpoint's queue. The worker sleeps until there is something in `wake`, and ends when it
-/// is closed.
+/// The publisher's end of one endpoint's queue. The worker sleeps until there is something in
+/// `wake`, and ends when it is closed.
 struct Line {
     queue: Arc<Queue>,
     wake: Sender<()>,
@@ -219,7 +222,12 @@ impl Serialize for EndpointStats {
 
 impl Publisher {
     /// Starts a worker for each endpoint of `config` on `executor`.
-    pub fn new(config: Config, transport: impl Transport, executor: impl Executor, timer: impl Timer) -> Self {
+    pub fn new(
+        config: Config,
+        transport: impl Transport,
+        executor: impl Executor,
+        timer: impl Timer,
+    ) -> Self {
         Self::with(config, Arc::new(transport), &executor, Arc::new(timer), QUEUE_ITEMS)
     }
 
@@ -266,9 +274,13 @@ impl Publisher {
     /// # Cancel safety
     ///
     /// The item is queued before this returns; dropping the future undoes nothing.
-    pub fn publish(&self, item: Item) -> impl Future<Output = Result<(), Vec<Failure>>> + Send + 'static {
+    pub fn publish(
+        &self,
+        item: Item,
+    ) -> impl Future<Output = Result<(), Vec<Failure>>> + Send + 'static {
         let (report, reports) = async_channel::unbounded();
-        let rejected = self.queue(&Rendered::whole(item.to_json()), "", Some(&report), &mut Vec::new());
+        let rejected =
+            self.queue(&Rendered::whole(item.to_json()), "", Some(&report), &mut Vec::new());
         self.settle(rejected);
         drop(report);
         async move {
@@ -281,7 +293,8 @@ impl Publisher {
         }
     }
 
-    /// Resolves when all that is queued now was accepted or has failed, which takes as long as the slowest endpoint.
+    /// Resolves when all that is queued now was accepted or has failed, which takes as long as the
+    /// slowest endpoint.
     pub fn flush(&self) -> impl Future<Output = ()> + Send + 'static {
         let (marker, settled) = async_channel::bounded(1);
         for line in &self.shared.lines {
@@ -298,7 +311,8 @@ impl Publisher {
         }
     }
 
-    /// Flushes for as long as `patience`, then gives up what is still queued: each item of it has failed.
+    /// Flushes for as long as `patience`, then gives up what is still queued: each item of it has
+    /// failed.
     pub(crate) fn close(&self, patience: Duration) -> impl Future<Output = ()> + Send + 'static {
         let (flushed, deadline) = (self.flush(), self.shared.timer.sleep(patience));
         let shared = Arc::clone(&self.shared);
@@ -315,8 +329,9 @@ impl Publisher {
         &self.shared.config
     }
 
-    /// Queues a rendered item for all endpoints, with the places that were reserved for it, if any. Wakes nobody, so that
-    /// it may be called under a lock; [`settle`](Self::settle) must follow, with what it gives back.
+    /// Queues a rendered item for all endpoints, with the places that were reserved for it, if any.
+    /// Wakes nobody, so that it may be called under a lock; [`settle`](Self::settle) must follow,
+    /// with what it gives back.
     #[must_use]
     pub(crate) fn queue(
         &self,
@@ -337,7 +352,11 @@ impl Publisher {
                 settled: AtomicBool::new(false),
             });
             // Places were reserved in the order of the lines.
-            let place = if places.is_empty() { queue.room.try_acquire_arc() } else { Some(places.remove(0)) };
+            let place = if places.is_empty() {
+                queue.room.try_acquire_arc()
+            } else {
+                Some(places.remove(0))
+            };
             if place.is_none() {
                 rejected.push(Rejected { verdict, reason: "queue is full", place });
                 continue;
@@ -345,7 +364,11 @@ impl Publisher {
             let item = Queued { json: json.clone(), id: id.clone(), since, verdict, place };
             let mut waiting = queue.lock();
             if waiting.stopped {
-                rejected.push(Rejected { verdict: item.verdict, reason: STOPPED, place: item.place });
+                rejected.push(Rejected {
+                    verdict: item.verdict,
+                    reason: STOPPED,
+                    place: item.place,
+                });
             } else {
                 waiting.entries.push_back(Entry::Item(item));
             }
@@ -373,7 +396,8 @@ impl Publisher {
 
     /// Waits until every queue has room, and reserves a place in each.
     pub(crate) fn reserve(&self) -> impl Future<Output = Vec<Place>> + Send + 'static {
-        let rooms: Vec<_> = self.shared.lines.iter().map(|line| Arc::clone(&line.queue.room)).collect();
+        let rooms: Vec<_> =
+            self.shared.lines.iter().map(|line| Arc::clone(&line.queue.room)).collect();
         async move {
             let mut places = Vec::with_capacity(rooms.len());
             for room in rooms {
@@ -387,7 +411,9 @@ impl Publisher {
     pub fn stats(&self) -> Vec<EndpointStats> {
         let of = |line: &Line| {
             let queue = &line.queue;
-            let waiting = queue.lock().entries.iter().filter(|entry| matches!(entry, Entry::Item(_))).count() as u64;
+            let waiting =
+                queue.lock().entries.iter().filter(|entry| matches!(entry, Entry::Item(_))).count()
+                    as u64;
             EndpointStats {
                 endpoint: queue.name.to_string(),
                 queued: waiting + queue.unsettled(),
@@ -429,9 +455,12 @@ impl Queue {
         while let Some(entry) = waiting.entries.pop_front() {
             match entry {
                 Entry::Marker(marker) if batch.is_empty() => markers.push(marker),
-                Entry::Item(item) if now.saturating_duration_since(item.since) >= QUEUE_TIME => late.push(item),
+                Entry::Item(item) if now.saturating_duration_since(item.since) >= QUEUE_TIME => {
+                    late.push(item)
+                }
                 Entry::Item(mut item)
-                    if batch.is_empty() || (batch.len() < BATCH_ITEMS && bytes + item.len() < BATCH_BYTES) =>
+                    if batch.is_empty()
+                        || (batch.len() < BATCH_ITEMS && bytes + item.len() < BATCH_BYTES) =>
                 {
                     bytes += item.len() + ",".len();
                     places.extend(item.place.take());
@@ -454,7 +483,8 @@ impl Queue {
     /// Fails what waits and what is on its way.
     fn give_up(&self, reason: &Arc<str>) {
         let entries = std::mem::take(&mut self.lock().entries);
-        let (in_flight, failed_before) = (self.set_in_flight(Vec::new()), self.failed.load(Ordering::Relaxed));
+        let (in_flight, failed_before) =
+            (self.set_in_flight(Vec::new()), self.failed.load(Ordering::Relaxed));
         for verdict in in_flight {
             verdict.fail(reason);
         }
@@ -466,8 +496,12 @@ impl Queue {
         self.tell((self.failed.load(Ordering::Relaxed) - failed_before) as usize, reason);
     }
 
-    /// Tells of items that failed. What hears of it is a user's code: call it with no lock held, when all is settled.
-    #[cfg_attr(not(feature = "tracing"), expect(unused_variables, clippy::unused_self, reason = "nothing is told"))]
+    /// Tells of items that failed. What hears of it is a user's code: call it with no lock held,
+    /// when all is settled.
+    #[cfg_attr(
+        not(feature = "tracing"),
+        expect(unused_variables, clippy::unused_self, reason = "nothing is told")
+    )]
     fn tell(&self, items: usize, reason: &str) {
         if items > 0 {
             trace::warn!(target: "eventstream::grip", endpoint = &*self.name, items, "failed: {reason}");
@@ -475,7 +509,10 @@ impl Queue {
     }
 
     fn set_in_flight(&self, verdicts: Vec<Arc<Verdict>>) -> Vec<Arc<Verdict>> {
-        std::mem::replace(&mut *self.in_flight.lock().unwrap_or_else(PoisonError::into_inner), verdicts)
+        std::mem::replace(
+            &mut *self.in_flight.lock().unwrap_or_else(PoisonError::into_inner),
+            verdicts,
+        )
     }
 
     fn unsettled(&self) -> u64 {
@@ -574,7 +611,9 @@ impl Worker {
                 Ok(StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE) => {
                     return Outcome::Refused("refused as a bad request".into());
                 }
-                Ok(status) if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
+                Ok(status)
+                    if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() =>
+                {
                     format!("answered {status}")
                 }
                 Ok(status) => return Outcome::Failed(format!("answered {status}")),
@@ -582,7 +621,10 @@ impl Worker {
             };
             let pause = self.pause(tries);
             let given_up = items.iter().all(|item| item.verdict.is_settled());
-            if given_up || tries == TRIES || self.timer.now().saturating_duration_since(start) + pause > TRY_TIME {
+            if given_up
+                || tries == TRIES
+                || self.timer.now().saturating_duration_since(start) + pause > TRY_TIME
+            {
                 return Outcome::Failed(format!("{reason}, after {tries} tries"));
             }
             self.queue.retried.fetch_add(1, Ordering::Relaxed);
@@ -622,7 +664,8 @@ impl Worker {
         Some(token)
     }
 
-    /// A pause before the next try: anything up to a bound that doubles, so that a crowd does not come back as one.
+    /// A pause before the next try: anything up to a bound that doubles, so that a crowd does not
+    /// come back as one.
     fn pause(&self, tries: u32) -> Duration {
         let bound = FIRST_PAUSE * 2u32.pow(tries - 1);
         bound.mul_f64(self.random.hash_one((tries, self.timer.now())) as f64 / u64::MAX as f64)

@@ -24,7 +24,11 @@ impl Rendered {
         let end = format!("{}\"}}}}}}", escaped(after_id));
         let before = escaped(before_id);
         let parts: Vec<Box<str>> = match own_id {
-            true => vec![start.into(), format!("{content}{before}id: ").into(), format!("\\n{end}").into()],
+            true => vec![
+                start.into(),
+                format!("{content}{before}id: ").into(),
+                format!("\\n{end}").into(),
+            ],
             false => vec![start.into(), format!("{content}{before}{end}").into()],
         };
         Self { parts: parts.into() }
@@ -65,7 +69,9 @@ mod tests {
 
     #[test]
     fn the_id_is_put_in_its_places() {
-        for (own_id, content) in [(true, ": \"c\"\nid: e-7\ndata: \u{1}\n\n"), (false, ": \"c\"\ndata: \u{1}\n\n")] {
+        for (own_id, content) in
+            [(true, ": \"c\"\nid: e-7\ndata: \u{1}\n\n"), (false, ": \"c\"\ndata: \u{1}\n\n")]
+        {
             let rendered = Rendered::frame("a b", ": \"c\"\n", "data: \u{1}\n\n", own_id);
             let mut out = Vec::new();
             rendered.write("e-7", &mut out);

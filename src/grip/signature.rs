@@ -24,8 +24,8 @@ pub enum Proxied {
     Signed,
 }
 
-/// A request has a `Grip-Sig` that no endpoint's key verifies: it is forged, expired, or the proxy and this program
-/// do not agree on the key.
+/// A request has a `Grip-Sig` that no endpoint's key verifies: it is forged, expired, or the proxy
+/// and this program do not agree on the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidSignature;
 
@@ -48,7 +48,8 @@ impl fmt::Display for InvalidSignature {
 
 impl Error for InvalidSignature {}
 
-/// A token taken apart. Nothing of it may be believed before [`VerifyKey::verifies`](super::key::VerifyKey::verifies).
+/// A token taken apart. Nothing of it may be believed before
+/// [`VerifyKey::verifies`](super::key::VerifyKey::verifies).
 #[derive(Debug)]
 pub(super) struct Token<'a> {
     signed: &'a str,
@@ -58,7 +59,8 @@ pub(super) struct Token<'a> {
 }
 
 impl<'a> Token<'a> {
-    /// `None` for all that is no JWT with an understood header. Padding and blanks at the end are tolerated.
+    /// `None` for all that is no JWT with an understood header. Padding and blanks at the end are
+    /// tolerated.
     pub(super) fn parse(value: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= MAX_TOKEN)?;
         let text = text.trim_end_matches([' ', '\t']).trim_end_matches('=');
@@ -90,8 +92,9 @@ impl<'a> Token<'a> {
         self.header.get("alg")?.as_str()
     }
 
-    /// Whether the claims hold at `now`, in seconds since 1970: `exp` must be there and ahead, `nbf` must not be ahead,
-    /// and `iss` must be the one asked for, if one is. `aud` and `iat` are not looked at.
+    /// Whether the claims hold at `now`, in seconds since 1970: `exp` must be there and ahead,
+    /// `nbf` must not be ahead, and `iss` must be the one asked for, if one is. `aud` and `iat` are
+    /// not looked at.
     pub(super) fn holds(&self, now: f64, leeway: Duration, iss: Option<&str>) -> bool {
         let leeway = leeway.as_secs_f64();
         let expires = self.claims.get("exp").and_then(Value::as_f64);
@@ -105,7 +108,11 @@ impl<'a> Token<'a> {
 /// A JWT that says who publishes, until when; in seconds since 1970.
 pub(super) fn sign(iss: &str, exp: u64, key: &Secret) -> String {
     let claims = format!(r#"{{"iss":{},"exp":{exp}}}"#, Value::from(iss));
-    let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#), URL_SAFE_NO_PAD.encode(claims));
+    let signed = format!(
+        "{}.{}",
+        URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#),
+        URL_SAFE_NO_PAD.encode(claims)
+    );
     let mac = URL_SAFE_NO_PAD.encode(key.mac(&signed));
     signed + "." + &mac
 }
@@ -116,7 +123,8 @@ mod tests {
     use crate::grip::key::VerifyKey;
 
     fn token(header: &str, claims: &str) -> String {
-        let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
+        let signed =
+            format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
         let mac = URL_SAFE_NO_PAD.encode(Secret::parse("k").unwrap().mac(&signed));
         signed + "." + &mac
     }
@@ -132,8 +140,14 @@ mod tests {
     fn what_is_signed_verifies_until_it_expires() {
         let jwt = sign("a \"b\"", 600, &Secret::parse("k").unwrap());
         let parsed = Token::parse(jwt.as_bytes()).unwrap();
-        assert!(VerifyKey::parse("k").unwrap().verifies(&parsed) && !VerifyKey::parse("K").unwrap().verifies(&parsed));
-        assert!(parsed.holds(599.9, Duration::ZERO, Some("a \"b\"")) && !parsed.holds(600.0, Duration::ZERO, None));
+        assert!(
+            VerifyKey::parse("k").unwrap().verifies(&parsed)
+                && !VerifyKey::parse("K").unwrap().verifies(&parsed)
+        );
+        assert!(
+            parsed.holds(599.9, Duration::ZERO, Some("a \"b\""))
+                && !parsed.holds(600.0, Duration::ZERO, None)
+        );
         assert_eq!(jwt, token(r#"{"alg":"HS256"}"#, r#"{"iss":"a \"b\"","exp":600}"#));
     }
 
@@ -156,9 +170,13 @@ mod tests {
         ] {
             assert_eq!(holds(claims, now, leeway), expected, "{claims} at {now} with {leeway}");
         }
-        for broken in
-            ["{}", r#"{"exp":"9e9"}"#, r#"{"exp":null}"#, r#"{"exp":9e9,"nbf":null}"#, r#"{"exp":9e9,"nbf":"0"}"#]
-        {
+        for broken in [
+            "{}",
+            r#"{"exp":"9e9"}"#,
+            r#"{"exp":null}"#,
+            r#"{"exp":9e9,"nbf":null}"#,
+            r#"{"exp":9e9,"nbf":"0"}"#,
+        ] {
             assert!(!holds(broken, 1.0, 0), "{broken}");
         }
     }
@@ -167,10 +185,22 @@ mod tests {
     fn what_is_no_token_does_not_parse() {
         let good = token(r#"{"alg":"HS256"}"#, r#"{"exp":1}"#);
         assert!(Token::parse(format!("{good}= \t").as_bytes()).is_some());
-        let long = token(r#"{"alg":"HS256"}"#, &format!(r#"{{"exp":1,"x":"{}"}}"#, "x".repeat(MAX_TOKEN)));
+        let long =
+            token(r#"{"alg":"HS256"}"#, &format!(r#"{{"exp":1,"x":"{}"}}"#, "x".repeat(MAX_TOKEN)));
         let crit = token(r#"{"alg":"HS256","crit":[]}"#, r#"{"exp":1}"#);
         let list = token(r#"{"alg":"HS256"}"#, r#"[{"exp":1}]"#);
-        for bad in ["", ".", "..", "...", &good[..20], &format!("{good}.x"), &format!(" {good}"), &long, &crit, &list] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "...",
+            &good[..20],
+            &format!("{good}.x"),
+            &format!(" {good}"),
+            &long,
+            &crit,
+            &list,
+        ] {
             assert!(Token::parse(bad.as_bytes()).is_none(), "{bad:.40}");
         }
         assert!(Token::parse(b"\xff.\xff.\xff").is_none());

@@ -9,8 +9,17 @@ use percent_encoding::{percent_decode_str, utf8_percent_encode, AsciiSet, CONTRO
 use super::invalid::InvalidConfig;
 
 /// What may be pasted into a URL but must not stand in one.
-const NOT_IN_URI: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+const NOT_IN_URI: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// Parameters of a GRIP_URL. The others belong to the control URI.
 const PARAMETERS: [&str; 4] = ["iss", "key", "verify-iss", "verify-key"];
@@ -35,7 +44,8 @@ impl GripUrl {
             return Err(wrong("has control characters"));
         }
         let (text, _fragment) = text.split_once('#').unwrap_or((text, ""));
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("is no http or https URI"))?;
+        let (scheme, rest) =
+            text.split_once("://").ok_or_else(|| wrong("is no http or https URI"))?;
         let scheme = ["http", "https"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known));
         let scheme = scheme.ok_or_else(|| wrong("is no http or https URI"))?;
         let (authority, rest) = rest.split_at(rest.find(['/', '?', '\\']).unwrap_or(rest.len()));
@@ -44,7 +54,8 @@ impl GripUrl {
             Some((userinfo, host)) => (Some(userinfo.to_owned()), host),
             None => (None, authority),
         };
-        let authority: Authority = host.to_ascii_lowercase().parse().map_err(|_| wrong("has an invalid host"))?;
+        let authority: Authority =
+            host.to_ascii_lowercase().parse().map_err(|_| wrong("has an invalid host"))?;
         let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
         if authority.host().is_empty() || (!port.is_empty() && authority.port_u16().is_none()) {
             return Err(wrong("has an invalid host or port"));
@@ -58,7 +69,8 @@ impl GripUrl {
                 // Of several, the first: as the reference does.
                 Some(at) if given[at].is_some() => {}
                 Some(at) => {
-                    let value = decode_form(value).ok_or_else(|| InvalidConfig::new(PARAMETERS[at], "is not UTF-8"))?;
+                    let value = decode_form(value)
+                        .ok_or_else(|| InvalidConfig::new(PARAMETERS[at], "is not UTF-8"))?;
                     given[at] = Some(value);
                 }
                 None => kept.push(encoded(pair)),
@@ -76,13 +88,18 @@ impl GripUrl {
         let slash = if self.path.ends_with('/') { "" } else { "/" };
         let mark = if self.query.is_empty() { "" } else { "?" };
         let path_and_query = format!("{}{slash}publish/{mark}{}", self.path, self.query);
-        let uri = Uri::builder().scheme(self.scheme).authority(self.authority.clone()).path_and_query(path_and_query);
+        let uri = Uri::builder()
+            .scheme(self.scheme)
+            .authority(self.authority.clone())
+            .path_and_query(path_and_query);
         uri.build().map_err(|_| InvalidConfig::new("control URI", "has an invalid path or query"))
     }
 
     /// Only both together are credentials, as in the reference.
     pub(super) fn user(&self) -> Result<Option<(String, String)>, InvalidConfig> {
-        let Some((user, password)) = self.userinfo.as_deref().and_then(|userinfo| userinfo.split_once(':')) else {
+        let Some((user, password)) =
+            self.userinfo.as_deref().and_then(|userinfo| userinfo.split_once(':'))
+        else {
             return Ok(None);
         };
         if user.is_empty() || password.is_empty() {
@@ -96,13 +113,21 @@ impl GripUrl {
     }
 }
 
-/// Which of ours this parameter is. One that is nearly ours is an error: a key that is not read verifies nothing.
+/// Which of ours this parameter is. One that is nearly ours is an error: a key that is not read
+/// verifies nothing.
 fn known(name: &str) -> Result<Option<usize>, InvalidConfig> {
-    let plain =
-        |name: &str| name.chars().filter(|char| !"-_".contains(*char)).flat_map(char::to_lowercase).collect::<String>();
+    let plain = |name: &str| {
+        name.chars()
+            .filter(|char| !"-_".contains(*char))
+            .flat_map(char::to_lowercase)
+            .collect::<String>()
+    };
     match PARAMETERS.iter().position(|ours| plain(ours) == plain(name)) {
         Some(at) if PARAMETERS[at] == name => Ok(Some(at)),
-        Some(at) => Err(InvalidConfig::new(PARAMETERS[at], format!("is misspelt in the GRIP_URL, as {name:?}"))),
+        Some(at) => Err(InvalidConfig::new(
+            PARAMETERS[at],
+            format!("is misspelt in the GRIP_URL, as {name:?}"),
+        )),
         None => Ok(None),
     }
 }

@@ -3,7 +3,8 @@
 /// Into each framework, in a few lines.
 ///
 #[doc = include_str!("wiring.md")]
-// The frameworks are no dependencies of this crate, so these examples are run by the package tests/interop.
+// The frameworks are no dependencies of this crate, so these examples are run by the package
+// tests/interop.
 #[cfg(not(doctest))]
 pub mod wiring {}
 

@@ -97,10 +97,12 @@ impl State {
         }
     }
 
-    /// Counts what a publisher appended; true if it is time to give way, lest healthy readers fall out of the window.
+    /// Counts what a publisher appended; true if it is time to give way, lest healthy readers fall
+    /// out of the window.
     ///
-    /// That is at half the window, and if still nobody reads, at each further sixteenth: so that several publishers do
-    /// not use it up between them, and a reader that never reads costs little.
+    /// That is at half the window, and if still nobody reads, at each further sixteenth: so that
+    /// several publishers do not use it up between them, and a reader that never reads costs
+    /// little.
     pub(super) fn should_yield(&mut self, events: usize, bytes: usize, keep: &History) -> bool {
         if self.subscribers == 0 {
             return false;
@@ -108,7 +110,9 @@ impl State {
         let Unread { events: all_events, bytes: all_bytes, yields } = &mut self.unread;
         *all_events = all_events.saturating_add(events);
         *all_bytes = all_bytes.saturating_add(bytes);
-        let reached = |unread: usize, window: usize| unread.saturating_mul(16) >= window.saturating_mul(8 + *yields);
+        let reached = |unread: usize, window: usize| {
+            unread.saturating_mul(16) >= window.saturating_mul(8 + *yields)
+        };
         reached(*all_events, keep.events) || reached(*all_bytes, keep.bytes)
     }
 }

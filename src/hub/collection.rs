@@ -1,5 +1,5 @@
-//! How channels go: with the last subscriber, or when their last event is too old. No timer is needed, for whatever
-//! makes channels clears others away.
+//! How channels go: with the last subscriber, or when their last event is too old. No timer is
+//! needed, for whatever makes channels clears others away.
 
 use std::cmp::Reverse;
 
@@ -55,13 +55,15 @@ impl Hub {
     pub(super) fn queue_idle(&self, channel: &Arc<Channel>, state: &mut State) {
         let Some(newest) = state.log.newest_at().filter(|_| !state.queued) else { return };
         state.queued = true;
-        let due = newest.saturating_add(u64::try_from(self.history.age.as_nanos()).unwrap_or(u64::MAX));
+        let due =
+            newest.saturating_add(u64::try_from(self.history.age.as_nanos()).unwrap_or(u64::MAX));
         let mut idle = self.idle.lock();
         idle.push(Idle { due, channel: channel.clone() });
         self.next_due.store(idle.peek().map_or(u64::MAX, |first| first.due), Ordering::Relaxed);
     }
 
-    /// Collects idle channels that are due, two at the most: what makes channels also clears them away, with no timer.
+    /// Collects idle channels that are due, two at the most: what makes channels also clears them
+    /// away, with no timer.
     pub(super) fn sweep(&self, now: u64) {
         for _ in 0..2 {
             if self.next_due.load(Ordering::Relaxed) > now || !self.sweep_one(now) {
@@ -91,7 +93,8 @@ impl Hub {
         true
     }
 
-    /// One subscriber fewer. The channel goes with the last one, unless it keeps events for those who come back.
+    /// One subscriber fewer. The channel goes with the last one, unless it keeps events for those
+    /// who come back.
     pub(super) fn leave(&self, channel: &Arc<Channel>, mut state: MutexGuard<'_, State>) {
         state.subscribers -= 1;
         state.free_if_abandoned();

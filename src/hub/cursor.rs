@@ -110,16 +110,19 @@ impl Cursor {
         EventId::own(self.hub.epoch, self.at)
     }
 
-    /// The id for the first frame of a body: never past an event or a reset that is not yet handed out.
+    /// The id for the first frame of a body: never past an event or a reset that is not yet handed
+    /// out.
     pub(crate) fn open_id(&self) -> Option<EventId> {
         (self.hub.history.replay && !self.legs.are_unknown()).then(|| self.last_event_id())
     }
 
     fn poll_one(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
         let Legs::One(leg, armed) = &mut self.legs else { return Poll::Ready(None) };
-        // The list, which holds this waker, was not taken since: there is nothing new. Only its generation can tell.
+        // The list, which holds this waker, was not taken since: there is nothing new. Only its
+        // generation can tell.
         let waker_id = WakerId::of(cx.waker());
-        if leg.ticket.is_good(leg.channel.generation.load(Ordering::Acquire)) && *armed == waker_id {
+        if leg.ticket.is_good(leg.channel.generation.load(Ordering::Acquire)) && *armed == waker_id
+        {
             return Poll::Pending;
         }
         // Cloned with no lock held. It is needed but where something is left to read after this.
@@ -132,7 +135,8 @@ impl Cursor {
         let readers = state.subscribers;
         let answer = state.log.read(self.at, self.hub.limits.item, readers);
         let ended = state.closed.is_some();
-        // Armed at once, so that the poll after this one needs no lock: but never while something is left.
+        // Armed at once, so that the poll after this one needs no lock: but never while something
+        // is left.
         let mut unused = Some(waker);
         if !ended && answer.as_ref().is_none_or(|answer| answer.last == state.log.tail()) {
             *armed = waker_id;
@@ -249,8 +253,15 @@ impl Gaps {
 }
 
 impl Many {
-    /// Looks at the pending legs, and makes an item of what they have up to `cut`, and of resets that are due.
-    fn collect(&mut self, hub: &Hub, cursor: &mut u64, cut: u64, out: &mut Collected) -> Option<Bytes> {
+    /// Looks at the pending legs, and makes an item of what they have up to `cut`, and of resets
+    /// that are due.
+    fn collect(
+        &mut self,
+        hub: &Hub,
+        cursor: &mut u64,
+        cut: u64,
+        out: &mut Collected,
+    ) -> Option<Bytes> {
         let mut visited = std::mem::take(&mut self.pending);
         let cap = hub.limits.item;
         let mut missing = Vec::new();
@@ -266,10 +277,17 @@ impl Many {
                 missing.push(index);
             }
             // What other readers got too is shared, where nothing of another leg can come between.
-            if visited.len() == 1 && self.end.is_none() && state.closed.is_none() && state.log.tail() <= cut {
+            if visited.len() == 1
+                && self.end.is_none()
+                && state.closed.is_none()
+                && state.log.tail() <= cut
+            {
                 let readers = state.subscribers;
                 whole = state.log.read(*cursor, cap, readers);
-                limit = whole.as_ref().filter(|whole| whole.last < state.log.tail()).map_or(limit, |whole| whole.last);
+                limit = whole
+                    .as_ref()
+                    .filter(|whole| whole.last < state.log.tail())
+                    .map_or(limit, |whole| whole.last);
             } else if let Some(before) = state.log.collect(*cursor, cut, cap, out) {
                 limit = limit.min(before);
             }
@@ -281,7 +299,9 @@ impl Many {
             } else if state.closed.is_some() {
                 ended += 1;
             } else {
-                state.wait.arm_leg(&mut leg.ticket, ReadyLeg { ready: self.ready.clone(), leg: index });
+                state
+                    .wait
+                    .arm_leg(&mut leg.ticket, ReadyLeg { ready: self.ready.clone(), leg: index });
             }
         }
         if self.end.is_some_and(|end| *cursor >= end) {
@@ -320,7 +340,8 @@ impl Many {
 }
 
 impl Collected {
-    /// Sorts the frames by seq. How many of them make the next item, and the seq of the last of those.
+    /// Sorts the frames by seq. How many of them make the next item, and the seq of the last of
+    /// those.
     fn cut(&mut self, limit: u64, cap: usize) -> (usize, u64) {
         self.frames.sort_unstable();
         let (mut count, mut size, mut last) = (0, 0, 0);
@@ -417,7 +438,10 @@ impl Drop for Cursor {
 impl fmt::Debug for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let channels: Vec<_> = self.legs.iter().map(|leg| &leg.channel.name).collect();
-        f.debug_struct("Cursor").field("channels", &channels).field("at", &self.last_event_id()).finish()
+        f.debug_struct("Cursor")
+            .field("channels", &channels)
+            .field("at", &self.last_event_id())
+            .finish()
     }
 }
 

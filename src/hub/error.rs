@@ -48,8 +48,12 @@ impl fmt::Display for SubscribeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoChannels => f.write_str("no specified channels"),
-            Self::TooManyChannels { channels, limit } => write!(f, "{channels} channels are over the limit of {limit}"),
-            Self::ChannelName { size, limit } => write!(f, "channel name of {size} bytes is over the limit of {limit}"),
+            Self::TooManyChannels { channels, limit } => {
+                write!(f, "{channels} channels are over the limit of {limit}")
+            }
+            Self::ChannelName { size, limit } => {
+                write!(f, "channel name of {size} bytes is over the limit of {limit}")
+            }
             Self::Full => f.write_str("limit of subscriptions or channels reached"),
             Self::Closed => f.write_str("subscribing to a closed event stream"),
         }

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// How many channels are remembered by name. The older ones share one general floor, which may tell a client of a gap
-/// that it does not have, but never hides one.
+/// How many channels are remembered by name. The older ones share one general floor, which may tell
+/// a client of a gap that it does not have, but never hides one.
 const NAMED: usize = 4096;
 
 #[derive(Debug, Default)]

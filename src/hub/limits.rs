@@ -4,8 +4,9 @@ use std::time::Duration;
 
 /// What each channel keeps, for clients that come back and for readers that are slow.
 ///
-/// The default is 1024 events, 1 MiB and 5 minutes per channel, whichever is reached first; the newest event is kept
-/// whatever its size, until it is too old. A reader that needs an event which is gone is told so by a `stream-reset`.
+/// The default is 1024 events, 1 MiB and 5 minutes per channel, whichever is reached first; the
+/// newest event is kept whatever its size, until it is too old. A reader that needs an event which
+/// is gone is told so by a `stream-reset`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
     pub(crate) replay: bool,
@@ -23,7 +24,8 @@ impl Default for History {
 impl History {
     /// No replay: events carry no id of ours and a client's `Last-Event-ID` is ignored.
     ///
-    /// A live window of 256 events and 256 KiB remains, for it is the queue that subscribers read from.
+    /// A live window of 256 events and 256 KiB remains, for it is the queue that subscribers read
+    /// from.
     pub fn none() -> Self {
         Self { replay: false, events: 256, bytes: 256 << 10, age: Duration::from_secs(300) }
     }
@@ -82,8 +84,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Bytes of data and comment in one event, as encoded (each line of data after the first counts its `data: `);
-    /// the name may be as long again. Default 1 MiB, and data of exactly 1 MiB fits.
+    /// Bytes of data and comment in one event, as encoded (each line of data after the first counts
+    /// its `data: `); the name may be as long again. Default 1 MiB, and data of exactly 1 MiB fits.
     pub fn frame(mut self, bytes: usize) -> Self {
         self.frame = bytes;
         self
@@ -101,7 +103,8 @@ impl Limits {
         self
     }
 
-    /// Bytes of frames handed out as one item (a single larger frame is an item of its own); default 64 KiB.
+    /// Bytes of frames handed out as one item (a single larger frame is an item of its own);
+    /// default 64 KiB.
     pub fn item(mut self, bytes: usize) -> Self {
         self.item = bytes;
         self
@@ -115,9 +118,9 @@ impl Limits {
 
     /// Channels at one time; unlimited unless set.
     ///
-    /// When they are reached, a new channel takes the place of one without subscribers: of that whose events are the
-    /// oldest. Where every channel has subscribers, a subscription to a new channel is refused, and what is published to
-    /// one is not kept.
+    /// When they are reached, a new channel takes the place of one without subscribers: of that
+    /// whose events are the oldest. Where every channel has subscribers, a subscription to a new
+    /// channel is refused, and what is published to one is not kept.
     pub fn hub_channels(mut self, channels: usize) -> Self {
         self.hub_channels = channels;
         self
@@ -130,7 +133,8 @@ impl Limits {
         self
     }
 
-    /// Items that may wait for each GRIP endpoint; default 10 000. What finds no room has failed at that endpoint.
+    /// Items that may wait for each GRIP endpoint; default 10 000. What finds no room has failed at
+    /// that endpoint.
     #[cfg(feature = "grip")]
     pub fn grip_queue(mut self, items: usize) -> Self {
         self.grip_queue = items;

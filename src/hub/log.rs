@@ -1,7 +1,8 @@
 //! The log of one channel: plain data, no lock, no waker.
 //!
-//! Frames lie end to end in chunks. A reader gets everything behind its cursor as one `Bytes`: a slice of a chunk
-//! where that holds all of it, else a copy made once and shared by all readers at the same place, or further on.
+//! Frames lie end to end in chunks. A reader gets everything behind its cursor as one `Bytes`: a
+//! slice of a chunk where that holds all of it, else a copy made once and shared by all readers at
+//! the same place, or further on.
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
@@ -176,7 +177,11 @@ impl Log {
         let Some(oldest) = self.entries.pop_front() else { return };
         self.floor = oldest.seq;
         self.head = oldest.end;
-        while self.chunks.front().is_some_and(|chunk| chunk.start + chunk.bytes.len() as u64 <= oldest.end) {
+        while self
+            .chunks
+            .front()
+            .is_some_and(|chunk| chunk.start + chunk.bytes.len() as u64 <= oldest.end)
+        {
             self.chunks.pop_front();
         }
         if let Some(given) = &mut self.given {
@@ -193,7 +198,8 @@ impl Log {
             self.open_start += used as u64;
         }
         if self.open.capacity() - self.open.len() < len {
-            // Small at first, so that quiet channels cost little; whole chunks where traffic has filled one.
+            // Small at first, so that quiet channels cost little; whole chunks where traffic has
+            // filled one.
             let busy = !self.chunks.is_empty() && len <= SMALL;
             let doubled = if busy { CHUNK } else { (2 * self.open.capacity()).min(CHUNK) };
             let wanted = doubled.max(self.open.len() + len);
@@ -205,7 +211,9 @@ impl Log {
     fn index_after(&self, cursor: u64) -> usize {
         match self.entries.len() {
             // The usual case by far: all but the newest were read.
-            n if n >= 2 && self.entries[n - 2].seq <= cursor => n - usize::from(self.entries[n - 1].seq > cursor),
+            n if n >= 2 && self.entries[n - 2].seq <= cursor => {
+                n - usize::from(self.entries[n - 1].seq > cursor)
+            }
             _ => self.entries.partition_point(|entry| entry.seq <= cursor),
         }
     }
@@ -214,7 +222,8 @@ impl Log {
         index.checked_sub(1).map_or(self.head, |before| self.entries[before].end)
     }
 
-    /// Index behind the last of the entries from `first` on that together have at most `cap` bytes: at least one.
+    /// Index behind the last of the entries from `first` on that together have at most `cap` bytes:
+    /// at least one.
     fn index_capped(&self, first: usize, cap: usize) -> usize {
         let limit = self.start_of(first).saturating_add(cap as u64);
         match self.entries.back() {
@@ -223,10 +232,12 @@ impl Log {
         }
     }
 
-    /// Everything behind `cursor`, up to `cap` bytes but at least one frame. `readers` may come for the same.
+    /// Everything behind `cursor`, up to `cap` bytes but at least one frame. `readers` may come for
+    /// the same.
     #[inline]
     pub(super) fn read(&mut self, cursor: u64, cap: usize, readers: usize) -> Option<Answer> {
-        let known = self.answers.iter().rposition(|known| known.from <= cursor && cursor < known.first);
+        let known =
+            self.answers.iter().rposition(|known| known.from <= cursor && cursor < known.first);
         match known {
             Some(at) => Some(self.take(at)),
             None => self.answer(cursor, cap, readers),
@@ -244,7 +255,8 @@ impl Log {
         }
     }
 
-    /// An answer that nobody has asked for yet: one reader of a crowd comes here, the others should not pay for it.
+    /// An answer that nobody has asked for yet: one reader of a crowd comes here, the others should
+    /// not pay for it.
     #[inline(never)]
     fn answer(&mut self, cursor: u64, cap: usize, readers: usize) -> Option<Answer> {
         if self.tail() <= cursor || self.entries.is_empty() {
@@ -263,13 +275,19 @@ impl Log {
                 self.answers.remove(0);
             }
             let (from, first) = (index_seq(&self.entries, first), self.entries[first].seq);
-            self.answers.push(Remembered { answer: answer.clone(), from, first, wanted: readers - 1 });
+            self.answers.push(Remembered {
+                answer: answer.clone(),
+                from,
+                first,
+                wanted: readers - 1,
+            });
         }
         Some(answer)
     }
 
-    /// The last `len` bytes of a remembered answer that begins before `cursor` and ends with the frame `last`. Those who
-    /// were woken while a burst was published have each had something else of it: they need no copy each of the rest.
+    /// The last `len` bytes of a remembered answer that begins before `cursor` and ends with the
+    /// frame `last`. Those who were woken while a burst was published have each had something else
+    /// of it: they need no copy each of the rest.
     fn take_end(&mut self, cursor: u64, last: u64, len: usize) -> Option<Bytes> {
         let worth_pinning = |whole: &Bytes| len >= whole.len() / WORTH_PINNING;
         let at = self.answers.iter().rposition(|Remembered { answer, first, .. }| {
@@ -280,9 +298,15 @@ impl Log {
         Some(bytes)
     }
 
-    /// Adds the frames with `cursor < seq <= cut` to `out`, up to `cap` bytes but at least one. If there are more, gives
-    /// the seq before the next one.
-    pub(super) fn collect(&self, cursor: u64, cut: u64, cap: usize, out: &mut Collected) -> Option<u64> {
+    /// Adds the frames with `cursor < seq <= cut` to `out`, up to `cap` bytes but at least one. If
+    /// there are more, gives the seq before the next one.
+    pub(super) fn collect(
+        &self,
+        cursor: u64,
+        cut: u64,
+        cap: usize,
+        out: &mut Collected,
+    ) -> Option<u64> {
         if self.tail() <= cursor {
             return None;
         }
@@ -329,7 +353,9 @@ impl Log {
             }
         }
         if len <= SMALL {
-            return copy_small(len, |out| self.for_each_part(start, end, |part| out.extend_from_slice(part)));
+            return copy_small(len, |out| {
+                self.for_each_part(start, end, |part| out.extend_from_slice(part))
+            });
         }
         let mut out = Vec::with_capacity(len);
         self.for_each_part(start, end, |part| out.extend_from_slice(part));
@@ -356,7 +382,8 @@ impl Log {
     }
 }
 
-/// The seq before the entry at `index`, or 0: the lowest cursor for which that entry is the next one.
+/// The seq before the entry at `index`, or 0: the lowest cursor for which that entry is the next
+/// one.
 fn index_seq(entries: &VecDeque<Entry>, index: usize) -> u64 {
     index.checked_sub(1).map_or(0, |before| entries[before].seq)
 }
@@ -394,12 +421,13 @@ thread_local! {
     static SMALL_ANSWERS: Cell<BytesMut> = Cell::new(BytesMut::new());
 }
 
-/// Copies into memory shared by the small answers made on this thread: no allocation for each, and none at all while
-/// readers drop what they got.
+/// Copies into memory shared by the small answers made on this thread: no allocation for each, and
+/// none at all while readers drop what they got.
 fn copy_small(len: usize, fill: impl FnOnce(&mut BytesMut)) -> Bytes {
     let mut arena = SMALL_ANSWERS.try_with(Cell::take).unwrap_or_default();
     if arena.capacity() < len {
-        // Takes its own memory back if no answer in it is left, else gets a new one of the same size.
+        // Takes its own memory back if no answer in it is left, else gets a new one of the same
+        // size.
         arena.reserve(CHUNK);
     }
     fill(&mut arena);

@@ -1,13 +1,13 @@
 //! The hub: a channel is a log, a subscription is a cursor.
 //!
-//! One clock numbers all events of all channels. A publisher draws the seq while it holds the channel's lock, so
-//! whatever is at or below a reading of the clock is in its log once that log's lock is obtained: one `u64` is an exact
-//! position in any set of channels.
+//! One clock numbers all events of all channels. A publisher draws the seq while it holds the
+//! channel's lock, so whatever is at or below a reading of the clock is in its log once that log's
+//! lock is obtained: one `u64` is an exact position in any set of channels.
 //!
 //! No clock of its own, no task, no HTTP in here: the time is an argument.
 //!
-//! Locks are taken in this order: map, channel, then either the idle queue or a reader's marks. No code of a user
-//! (wakers and their drops) runs under any of them.
+//! Locks are taken in this order: map, channel, then either the idle queue or a reader's marks. No
+//! code of a user (wakers and their drops) runs under any of them.
 
 mod channel;
 mod collection;
@@ -45,7 +45,8 @@ pub(crate) struct Hub {
     limits: Limits,
     /// When it was made; times are nanoseconds since.
     born: Instant,
-    /// Seq of the newest event of all. What is kept in a channel is numbered under that channel's lock.
+    /// Seq of the newest event of all. What is kept in a channel is numbered under that channel's
+    /// lock.
     clock: AtomicU64,
     map: RwLock<Map>,
     idle: Mutex<BinaryHeap<Idle>>,
@@ -107,8 +108,9 @@ impl<'a> To<'a> {
     }
 }
 
-/// A channel that a publisher has found before. If it went in the meantime (expired, closed, or without history its last
-/// reader left), this publisher looks its name up from then on, as those do that have none.
+/// A channel that a publisher has found before. If it went in the meantime (expired, closed, or
+/// without history its last reader left), this publisher looks its name up from then on, as those
+/// do that have none.
 pub(crate) type FoundChannel = std::sync::OnceLock<Arc<Channel>>;
 
 /// What became of a publication.
@@ -128,12 +130,18 @@ struct Draft {
 
 /// Sees what is published, on its way into a channel.
 pub(crate) trait Tap {
-    /// A frame was encoded; `own_id` says that a line `id: <epoch>-<seq>` will stand between its parts. No lock is held,
-    /// and an error refuses the whole publication.
-    fn encoded(&mut self, before_id: &[u8], after_id: &[u8], own_id: bool) -> Result<(), InvalidEvent>;
+    /// A frame was encoded; `own_id` says that a line `id: <epoch>-<seq>` will stand between its
+    /// parts. No lock is held, and an error refuses the whole publication.
+    fn encoded(
+        &mut self,
+        before_id: &[u8],
+        after_id: &[u8],
+        own_id: bool,
+    ) -> Result<(), InvalidEvent>;
 
-    /// The next of the frames has got its number. A lock is held: events of one channel are numbered in the order of
-    /// these calls. It must not wake anybody. Its id is made where it is wanted.
+    /// The next of the frames has got its number. A lock is held: events of one channel are
+    /// numbered in the order of these calls. It must not wake anybody. Its id is made where it is
+    /// wanted.
     fn numbered(&mut self, id: impl FnOnce() -> EventId);
 }
 
@@ -189,11 +197,17 @@ impl Hub {
         let mut scratch = Scratch::take();
         let mut drafts = Vec::new();
         for (index, event) in events.into_iter().enumerate() {
-            drafts.push(self.encode(&event, &mut scratch.0, tap).map_err(|invalid| invalid.at(index))?);
+            drafts.push(
+                self.encode(&event, &mut scratch.0, tap).map_err(|invalid| invalid.at(index))?,
+            );
             self.check_batch(drafts.len(), scratch.0.len())?;
         }
         let accepted = self.append(to, &drafts, &scratch.0, now, tap)?;
-        let ids = drafts.into_iter().zip(accepted.first..).map(|(draft, seq)| self.id(draft.given, seq)).collect();
+        let ids = drafts
+            .into_iter()
+            .zip(accepted.first..)
+            .map(|(draft, seq)| self.id(draft.given, seq))
+            .collect();
         Ok((accepted, ids))
     }
 
@@ -206,7 +220,12 @@ impl Hub {
         given.map_or_else(|| EventId::own(self.epoch, seq), EventId::given)
     }
 
-    fn encode(&self, event: &Event, scratch: &mut Vec<u8>, tap: &mut impl Tap) -> Result<Draft, InvalidEvent> {
+    fn encode(
+        &self,
+        event: &Event,
+        scratch: &mut Vec<u8>,
+        tap: &mut impl Tap,
+    ) -> Result<Draft, InvalidEvent> {
         let at = event.encode_into(scratch)?;
         if at.weight > self.limits.frame {
             return Err(Mistake::Frame { size: at.weight, limit: self.limits.frame }.into());
@@ -217,7 +236,8 @@ impl Hub {
         Ok(Draft { at, given })
     }
 
-    /// A batch must fit what a channel keeps, or its own end would push out its beginning. A single event always does.
+    /// A batch must fit what a channel keeps, or its own end would push out its beginning. A single
+    /// event always does.
     fn check_batch(&self, events: usize, bytes: usize) -> Result<(), InvalidEvent> {
         let bytes = bytes + events * ("id: \n".len() + OWN_ID_MAX);
         let History { events: most_events, bytes: most_bytes, .. } = self.history;
@@ -249,13 +269,18 @@ impl Hub {
         let name = to.name;
         self.check_name(name)?;
         if drafts.is_empty() {
-            return if self.map.read().closed { Err(Refused::Closed) } else { Ok(Accepted::default()) };
+            return if self.map.read().closed {
+                Err(Refused::Closed)
+            } else {
+                Ok(Accepted::default())
+            };
         }
         let count = drafts.len() as u64;
         loop {
             let Some(channel) = self.channel_to_publish(name)? else {
                 // Nobody listens and nothing can be kept: the floor tells who comes later.
-                let first = self.pass_by(name, count, |seq| tap.numbered(|| EventId::own(self.epoch, seq)))?;
+                let first = self
+                    .pass_by(name, count, |seq| tap.numbered(|| EventId::own(self.epoch, seq)))?;
                 let Some(first) = first else { continue };
                 trace::trace!(target: "eventstream::publish", channel = name, events = count, "nobody listens");
                 return Ok(Accepted { first, give_way: None });
@@ -338,8 +363,14 @@ impl Hub {
         Ok(self.get_or_create(&mut map, name))
     }
 
-    /// Numbers events of a channel that is not there and cannot be made; `None` if by now it is there.
-    fn pass_by(&self, name: &str, count: u64, numbered: impl FnMut(u64)) -> Result<Option<u64>, Refused> {
+    /// Numbers events of a channel that is not there and cannot be made; `None` if by now it is
+    /// there.
+    fn pass_by(
+        &self,
+        name: &str,
+        count: u64,
+        numbered: impl FnMut(u64),
+    ) -> Result<Option<u64>, Refused> {
         let mut map = self.map.write();
         if map.closed {
             return Err(Refused::Closed);
@@ -388,7 +419,11 @@ impl Hub {
         }
         let room = |count: usize| (count < self.limits.subscriptions).then_some(count + 1);
         if self.subscriptions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err() {
-            return Err(if self.map.read().closed { SubscribeError::Closed } else { SubscribeError::Full });
+            return Err(if self.map.read().closed {
+                SubscribeError::Closed
+            } else {
+                SubscribeError::Full
+            });
         }
         let mut channels = Vec::with_capacity(names.len());
         for name in names {
@@ -401,7 +436,8 @@ impl Hub {
                 }
             }
         }
-        let position = if self.history.replay { self.position(&channels, start) } else { Some(self.clock()) };
+        let position =
+            if self.history.replay { self.position(&channels, start) } else { Some(self.clock()) };
         Ok(Cursor::new(self.clone(), channels, position))
     }
 
@@ -411,7 +447,10 @@ impl Hub {
             return Err(SubscribeError::NoChannels);
         }
         if names.len() > self.limits.channels {
-            return Err(SubscribeError::TooManyChannels { channels: names.len(), limit: self.limits.channels });
+            return Err(SubscribeError::TooManyChannels {
+                channels: names.len(),
+                limit: self.limits.channels,
+            });
         }
         let limit = self.limits.channel_name;
         if let Some(long) = names.iter().map(AsRef::as_ref).find(|name| name.len() > limit) {
@@ -420,15 +459,17 @@ impl Hub {
         Ok(())
     }
 
-    /// Whether these channels are there or can be made. Asked first, so that what will be refused costs no idle channel
-    /// its events.
+    /// Whether these channels are there or can be made. Asked first, so that what will be refused
+    /// costs no idle channel its events.
     fn has_room_for(&self, names: &[impl AsRef<str>]) -> bool {
         if self.limits.hub_channels == usize::MAX {
             return true;
         }
         let map = self.map.read();
         let missing = names.iter().filter(|name| !map.channels.contains_key(name.as_ref())).count();
-        missing == 0 || map.closed || map.channels.len() + missing <= self.limits.hub_channels + self.idle.lock().len()
+        missing == 0
+            || map.closed
+            || map.channels.len() + missing <= self.limits.hub_channels + self.idle.lock().len()
     }
 
     /// A subscription that has ended.
@@ -436,7 +477,8 @@ impl Hub {
         Cursor::ended(self.clone())
     }
 
-    /// The seq to start behind; `None` if the id names no place. All channels have been joined, so none is collected.
+    /// The seq to start behind; `None` if the id names no place. All channels have been joined, so
+    /// none is collected.
     fn position(&self, channels: &[Arc<Channel>], start: Start<'_>) -> Option<u64> {
         let id = match start {
             Start::Now => return Some(self.clock()),
@@ -590,7 +632,8 @@ thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// A buffer that is reused by the publications of this thread. A waker that publishes gets another one.
+/// A buffer that is reused by the publications of this thread. A waker that publishes gets another
+/// one.
 struct Scratch(Vec<u8>);
 
 impl Scratch {

@@ -1,8 +1,8 @@
 //! How a reader of several channels learns which of them have something.
 //!
-//! A publisher marks the reader's leg under the channel's lock and before it draws the seq. The reader reads the
-//! clock first and takes the marks after: so any leg with an event at or below that reading is marked, and the others
-//! need not be looked at.
+//! A publisher marks the reader's leg under the channel's lock and before it draws the seq. The
+//! reader reads the clock first and takes the marks after: so any leg with an event at or below
+//! that reading is marked, and the others need not be looked at.
 
 use std::task::Waker;
 
@@ -43,8 +43,8 @@ impl Ready {
         }
     }
 
-    /// Leaves a waker unless a leg is marked. Gives back what must be dropped outside the lock, or the waker itself if
-    /// there is something to read.
+    /// Leaves a waker unless a leg is marked. Gives back what must be dropped outside the lock, or
+    /// the waker itself if there is something to read.
     pub(super) fn park(&self, waker: Waker) -> Parked {
         let mut state = self.0.lock();
         if !state.legs.is_empty() {

@@ -1,4 +1,5 @@
-//! Who waits for a channel. A publisher takes the list whole; a generation tells a waiting reader that it was taken.
+//! Who waits for a channel. A publisher takes the list whole; a generation tells a waiting reader
+//! that it was taken.
 
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::task::Waker;
@@ -6,7 +7,8 @@ use std::task::Waker;
 use super::ready::ReadyLeg;
 use crate::sync::{AtomicU64, Ordering};
 
-/// A place in a list, good for one generation of it. The default is nowhere. Packed, for each subscriber has one or two.
+/// A place in a list, good for one generation of it. The default is nowhere. Packed, for each
+/// subscriber has one or two.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(Rust, packed(4))]
 pub(crate) struct Ticket {
@@ -14,7 +16,8 @@ pub(crate) struct Ticket {
     slot: u32,
 }
 
-/// A waker that is on the list, by its addresses. They cannot be another's: the list holds it as long as this counts.
+/// A waker that is on the list, by its addresses. They cannot be another's: the list holds it as
+/// long as this counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WakerId(usize, usize);
 
@@ -33,8 +36,8 @@ impl Ticket {
 
 #[derive(Debug)]
 pub(crate) struct WaitList {
-    /// Counts the times it was taken, from 1: the only judge of whether a ticket is still good. The log's version is
-    /// not: it also moves while nobody waits.
+    /// Counts the times it was taken, from 1: the only judge of whether a ticket is still good. The
+    /// log's version is not: it also moves while nobody waits.
     generation: u64,
     tasks: Slots<Waker>,
     /// The drained buffer of an earlier list, for the next one.
@@ -47,7 +50,12 @@ pub(crate) const FIRST_GENERATION: u64 = 1;
 
 impl Default for WaitList {
     fn default() -> Self {
-        Self { generation: FIRST_GENERATION, tasks: Slots::default(), spare: Vec::new(), legs: None }
+        Self {
+            generation: FIRST_GENERATION,
+            tasks: Slots::default(),
+            spare: Vec::new(),
+            legs: None,
+        }
     }
 }
 
@@ -56,7 +64,8 @@ impl WaitList {
         ticket.generation == self.generation
     }
 
-    /// Puts the waker of a one-channel reader on the list. What comes back must be dropped outside the lock.
+    /// Puts the waker of a one-channel reader on the list. What comes back must be dropped outside
+    /// the lock.
     #[must_use]
     #[inline]
     pub(crate) fn arm_task(&mut self, ticket: &mut Ticket, waker: Waker) -> Option<Waker> {
@@ -94,8 +103,9 @@ impl WaitList {
         }
     }
 
-    /// Takes the list whole, in O(1) for the readers of one channel. Legs are marked ready here, under the channel's
-    /// lock, and so **before** the publisher draws its seq: a reader whose cut covers that seq finds the mark.
+    /// Takes the list whole, in O(1) for the readers of one channel. Legs are marked ready here,
+    /// under the channel's lock, and so **before** the publisher draws its seq: a reader whose cut
+    /// covers that seq finds the mark.
     ///
     /// `None` if nobody waits. `generation` gets the new one before anything else is done.
     pub(crate) fn take(&mut self, generation: &AtomicU64) -> Option<Woken> {
@@ -121,9 +131,10 @@ impl WaitList {
     }
 }
 
-/// More than so many are now and then woken in the order in which their tasks lie in memory. What belongs to a crowd is in
-/// no cache when its turn comes, and to walk through it from one end to the other is cheaper than to jump about in it. They
-/// fall asleep again in about the order in which they were woken, so now and then is enough, and costs next to nothing.
+/// More than so many are now and then woken in the order in which their tasks lie in memory. What
+/// belongs to a crowd is in no cache when its turn comes, and to walk through it from one end to
+/// the other is cheaper than to jump about in it. They fall asleep again in about the order in
+/// which they were woken, so now and then is enough, and costs next to nothing.
 const CROWD: usize = 1024;
 const NOW_AND_THEN: u64 = 8;
 
@@ -138,19 +149,29 @@ pub(crate) struct Woken {
 }
 
 impl Woken {
-    /// Wakes all, whatever one of them does: the first panic goes on when the last was woken. Returns the buffer.
+    /// Wakes all, whatever one of them does: the first panic goes on when the last was woken.
+    /// Returns the buffer.
     ///
     /// Call it with no lock held: wakers are the user's code.
     pub(crate) fn wake(mut self) -> Vec<Option<Waker>> {
         let used = self.rest.len();
         if self.in_order && used > CROWD {
-            self.rest.sort_unstable_by_key(|waker| waker.as_ref().map_or(0, |waker| waker.data() as usize));
+            self.rest.sort_unstable_by_key(|waker| {
+                waker.as_ref().map_or(0, |waker| waker.data() as usize)
+            });
         }
         let mut panicked = None;
         {
-            let mut wakers = self.first.take().into_iter().chain(self.rest.drain(..).flatten()).chain(self.of_legs);
+            let mut wakers = self
+                .first
+                .take()
+                .into_iter()
+                .chain(self.rest.drain(..).flatten())
+                .chain(self.of_legs);
             // One waker a turn of the outer loop only where the one before panicked.
-            while let Err(panic) = catch_unwind(AssertUnwindSafe(|| wakers.by_ref().for_each(Waker::wake))) {
+            while let Err(panic) =
+                catch_unwind(AssertUnwindSafe(|| wakers.by_ref().for_each(Waker::wake)))
+            {
                 match panicked {
                     None => panicked = Some(panic),
                     // Dropping a payload may panic again.

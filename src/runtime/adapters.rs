@@ -16,11 +16,13 @@ mod tokio {
 
     use crate::runtime::{Executor, Timer};
 
-    /// A tokio runtime, by its handle: what it is asked for happens in that runtime, from whichever thread.
+    /// A tokio runtime, by its handle: what it is asked for happens in that runtime, from whichever
+    /// thread.
     ///
-    /// So a stream may be built, published to and read outside of the runtime. Its clock is tokio's own, which a test
-    /// may pause (`tokio::time::pause`); threads outside of the runtime see the real time even then. When the runtime is
-    /// gone, tasks are dropped, and a body with keep-alives must not be polled any more: tokio's sleeps panic then.
+    /// So a stream may be built, published to and read outside of the runtime. Its clock is tokio's
+    /// own, which a test may pause (`tokio::time::pause`); threads outside of the runtime see the
+    /// real time even then. When the runtime is gone, tasks are dropped, and a body with
+    /// keep-alives must not be polled any more: tokio's sleeps panic then.
     ///
     /// ```
     /// use eventstream::{runtime::Tokio, EventStream};
@@ -39,15 +41,16 @@ mod tokio {
         ///
         /// # Panics
         ///
-        /// Outside of a runtime, as [`Handle::current`] does; elsewhere [`From<Handle>`](#impl-From<Handle>-for-Tokio)
-        /// serves.
+        /// Outside of a runtime, as [`Handle::current`] does; elsewhere
+        /// [`From<Handle>`](#impl-From<Handle>-for-Tokio) serves.
         #[track_caller]
         pub fn current() -> Self {
             Handle::current().into()
         }
     }
 
-    /// A runtime without timers (`enable_time`) panics at the first sleep: use another [`Timer`] there.
+    /// A runtime without timers (`enable_time`) panics at the first sleep: use another [`Timer`]
+    /// there.
     impl From<Handle> for Tokio {
         fn from(handle: Handle) -> Self {
             Self { handle }
@@ -61,7 +64,8 @@ mod tokio {
     }
 
     impl Timer for Tokio {
-        /// Where the clock is paused, a task of the runtime sees the paused time: a keep-alive compares it with its sleep.
+        /// Where the clock is paused, a task of the runtime sees the paused time: a keep-alive
+        /// compares it with its sleep.
         fn now(&self) -> Instant {
             tokio::time::Instant::now().into_std()
         }
@@ -110,7 +114,8 @@ mod async_std {
 
     use crate::runtime::{Executor, Timer};
 
-    /// async-std's global executor and its timers. async-std is discontinued: for programs that have it already.
+    /// async-std's global executor and its timers. async-std is discontinued: for programs that
+    /// have it already.
     #[derive(Clone, Copy, Debug, Default)]
     pub struct AsyncStd;
 

@@ -15,11 +15,13 @@ use futures_timer::Delay;
 
 use super::{Executor, Timer};
 
-/// The default [`Executor`] and [`Timer`]: works under tokio, async-std, smol and a bare `block_on`.
+/// The default [`Executor`] and [`Timer`]: works under tokio, async-std, smol and a bare
+/// `block_on`.
 ///
-/// Tasks run on one detached thread per process, made when the first is spawned; sleeps are woken by another. A task
-/// that panics ends alone. Neither thread outlives the process, so what is still queued when `main` returns is lost
-/// unless [`EventStream::close`](crate::EventStream::close) was awaited, and neither survives a `fork`.
+/// Tasks run on one detached thread per process, made when the first is spawned; sleeps are woken
+/// by another. A task that panics ends alone. Neither thread outlives the process, so what is still
+/// queued when `main` returns is lost unless [`EventStream::close`](crate::EventStream::close) was
+/// awaited, and neither survives a `fork`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Background;
 

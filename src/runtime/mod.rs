@@ -1,8 +1,9 @@
 //! What the crate needs of a runtime: a way to sleep, and a way to run a task.
 //!
-//! Only keep-alives sleep, and only publishing through GRIP proxies runs tasks. [`Background`] is the default for both
-//! and works under any executor, so nothing here needs a thought until a program wants the threads and the timers that
-//! it has anyway (`Tokio`, `Smol`, `AsyncStd`, each behind the feature of its name), or a clock that a test can move.
+//! Only keep-alives sleep, and only publishing through GRIP proxies runs tasks. [`Background`] is
+//! the default for both and works under any executor, so nothing here needs a thought until a
+//! program wants the threads and the timers that it has anyway (`Tokio`, `Smol`, `AsyncStd`, each
+//! behind the feature of its name), or a clock that a test can move.
 
 #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
 mod adapters;
@@ -36,8 +37,8 @@ pub trait Timer: Send + Sync + 'static {
 
     /// Resolves when `for_` has passed from now on. Dropping it frees it.
     ///
-    /// The bodies of a stream share their sleeps, a few dozen for however many: any of their tasks may poll one, on any
-    /// thread, whichever asked for it.
+    /// The bodies of a stream share their sleeps, a few dozen for however many: any of their tasks
+    /// may poll one, on any thread, whichever asked for it.
     fn sleep(&self, for_: Duration) -> BoxFuture<'static, ()>;
 }
 

@@ -5,8 +5,9 @@ use http::HeaderMap;
 
 /// Whether the `Accept` of a request admits `text/event-stream`.
 ///
-/// The most specific range that names it decides, and `q=0` refuses. No header, or an empty one, admits everything;
-/// ranges that cannot be read admit nothing. Parameters other than `q` do not matter.
+/// The most specific range that names it decides, and `q=0` refuses. No header, or an empty one,
+/// admits everything; ranges that cannot be read admit nothing. Parameters other than `q` do not
+/// matter.
 pub(crate) fn accepts_events(headers: &HeaderMap) -> bool {
     let mut empty = true;
     let mut best: Option<(u8, bool)> = None;
@@ -41,7 +42,9 @@ fn quality(q: &[u8]) -> Option<bool> {
         _ => return None,
     };
     match whole {
-        b'0' if fraction.iter().all(u8::is_ascii_digit) => Some(fraction.iter().any(|&digit| digit != b'0')),
+        b'0' if fraction.iter().all(u8::is_ascii_digit) => {
+            Some(fraction.iter().any(|&digit| digit != b'0'))
+        }
         b'1' if fraction.iter().all(|&digit| digit == b'0') => Some(true),
         _ => None,
     }

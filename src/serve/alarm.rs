@@ -94,7 +94,8 @@ impl Seat {
     /// Whether this task will be woken as things are: it sits here, and the alarm has not rung.
     #[inline]
     pub(crate) fn is_held_by(&self, task: &Waker) -> bool {
-        self.ticket.is_good(self.alarm.bell.generation.load(Ordering::Acquire)) && self.task == WakerId::of(task)
+        self.ticket.is_good(self.alarm.bell.generation.load(Ordering::Acquire))
+            && self.task == WakerId::of(task)
     }
 
     /// From now on this task is woken when the alarm rings. `Ready` if its sleep has ended.
@@ -115,7 +116,8 @@ impl Drop for Seat {
 }
 
 impl Alarm {
-    /// Polls the sleep on behalf of all who sit here. They are woken when it wants to be polled again, and when it ends.
+    /// Polls the sleep on behalf of all who sit here. They are woken when it wants to be polled
+    /// again, and when it ends.
     fn poll(&self) -> Poll<()> {
         let mut sleep = self.sleep.lock();
         let mut future = match std::mem::replace(&mut *sleep, Sleep::Polled { again: false }) {
@@ -137,7 +139,8 @@ impl Alarm {
         }
         std::mem::forget(end);
         let before = std::mem::replace(&mut *self.sleep.lock(), Sleep::Waits(future));
-        // It may have wanted to be polled before that task sat down, and nobody else may come: it shall try once more.
+        // It may have wanted to be polled before that task sat down, and nobody else may come: it
+        // shall try once more.
         if matches!(before, Sleep::Polled { again: true }) {
             self.bell.ring();
         }

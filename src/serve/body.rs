@@ -15,13 +15,15 @@ use super::keep_alive::{self, KeepAlive, Pace};
 use crate::event::{Event, EventId};
 use crate::hub::Cursor;
 
-/// What [`run`](crate::EventStream::run) answers with: an endless stream of frames, or a short text.
+/// What [`run`](crate::EventStream::run) answers with: an endless stream of frames, or a short
+/// text.
 ///
 /// It is a [`Stream`] of [`Bytes`], an [`http_body::Body`] (hyper, axum, tower, warp), and by
 /// [`into_async_read`](Body::into_async_read) a reader for everything else. It never fails.
 ///
-/// A live one begins with `stream-open`, which carries the position as its id, then hands out the events, a
-/// `stream-reset` where some are missing, and a `keep-alive` after a time of silence. Dropping it frees all it held.
+/// A live one begins with `stream-open`, which carries the position as its id, then hands out the
+/// events, a `stream-reset` where some are missing, and a `keep-alive` after a time of silence.
+/// Dropping it frees all it held.
 #[derive(Debug)]
 #[must_use = "a body does nothing unless polled"]
 pub struct Body(Kind);
@@ -65,10 +67,17 @@ impl Body {
             return Self::empty();
         }
         let keep_alive = KeepAlive::new(pace);
-        Self(Kind::Live(Live { pace: pace.clone(), events, keep_alive, opened: false, wrote: false }))
+        Self(Kind::Live(Live {
+            pace: pace.clone(),
+            events,
+            keep_alive,
+            opened: false,
+            wrote: false,
+        }))
     }
 
-    /// The body as a reader, for frameworks and sockets that read: tide, async-h1, or a copy to any `AsyncWrite`.
+    /// The body as a reader, for frameworks and sockets that read: tide, async-h1, or a copy to any
+    /// `AsyncWrite`.
     pub fn into_async_read(self) -> impl AsyncBufRead + Send + Sync + Unpin + 'static {
         self.map_err(|never| -> io::Error { match never {} }).into_async_read()
     }
@@ -116,7 +125,9 @@ impl Live {
             return polled;
         };
         let wrote = std::mem::take(&mut self.wrote);
-        self.keep_alive.poll(&self.pace, wrote, cx).map(|()| Some(Bytes::from_static(keep_alive::FRAME)))
+        self.keep_alive
+            .poll(&self.pace, wrote, cx)
+            .map(|()| Some(Bytes::from_static(keep_alive::FRAME)))
     }
 }
 
@@ -145,7 +156,10 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.poll(cx).map(|item| item.map(|bytes| Ok(Frame::data(bytes))))
     }
 

@@ -6,8 +6,8 @@ use crate::hub::is_blank;
 
 /// The channels of a subscription, in order: without blank names, each name once.
 ///
-/// Made from one name or from many: `&str`, `String`, arrays, slices, `Vec`s, and any iterator. Names are exact: neither
-/// trimmed nor folded.
+/// Made from one name or from many: `&str`, `String`, arrays, slices, `Vec`s, and any iterator.
+/// Names are exact: neither trimmed nor folded.
 ///
 /// ```
 /// use eventstream::Channels;

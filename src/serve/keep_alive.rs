@@ -1,4 +1,5 @@
-//! A frame for streams that have nothing to say, so that proxies keep them and vanished clients are noticed.
+//! A frame for streams that have nothing to say, so that proxies keep them and vanished clients are
+//! noticed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
@@ -31,9 +32,21 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn new(timer: Arc<dyn Timer>, keep_alive: Option<Duration>, retry: Option<Duration>, seed: u64) -> Self {
+    pub(crate) fn new(
+        timer: Arc<dyn Timer>,
+        keep_alive: Option<Duration>,
+        retry: Option<Duration>,
+        seed: u64,
+    ) -> Self {
         let start = timer.now();
-        Self { timer, start, keep_alive, retry, random: AtomicU64::new(seed), alarms: Alarms::default() }
+        Self {
+            timer,
+            start,
+            keep_alive,
+            retry,
+            random: AtomicU64::new(seed),
+            alarms: Alarms::default(),
+        }
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -54,7 +67,8 @@ impl Pace {
         nanoseconds(time.saturating_duration_since(self.start))
     }
 
-    /// At the alarm for a keep-alive after this silence: it rings when that is due, which is not yet now.
+    /// At the alarm for a keep-alive after this silence: it rings when that is due, which is not
+    /// yet now.
     fn seat(&self, every: Duration, quiet_since: Instant, now: Instant) -> Seat {
         let early = nanoseconds(every / EARLY);
         let stretch = (early / STRETCHES).max(1);
@@ -71,8 +85,8 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The keep-alive of one body. Its deadline is lazy: a write stores the time, and the body takes another seat only when
-/// the alarm rings at which it sits.
+/// The keep-alive of one body. Its deadline is lazy: a write stores the time, and the body takes
+/// another seat only when the alarm rings at which it sits.
 #[derive(Debug)]
 pub(crate) struct KeepAlive {
     quiet_since: Instant,
@@ -84,7 +98,8 @@ impl KeepAlive {
         Self { quiet_since: pace.now(), seat: None }
     }
 
-    /// `Ready` when a keep-alive is due. `wrote` tells that something was written since the last time.
+    /// `Ready` when a keep-alive is due. `wrote` tells that something was written since the last
+    /// time.
     pub(crate) fn poll(&mut self, pace: &Pace, wrote: bool, cx: &mut Context<'_>) -> Poll<()> {
         let Some(every) = pace.keep_alive else { return Poll::Pending };
         if wrote {

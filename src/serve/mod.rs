@@ -1,5 +1,5 @@
-//! The front door's single steps: each looks at a request, or makes a part of an answer. [`run`](crate::run) has their
-//! order.
+//! The front door's single steps: each looks at a request, or makes a part of an answer.
+//! [`run`](crate::run) has their order.
 
 mod accept;
 mod alarm;
@@ -9,8 +9,8 @@ mod keep_alive;
 mod template;
 
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING,
-    VARY,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER,
+    TRANSFER_ENCODING, VARY,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
@@ -40,7 +40,13 @@ impl Refusal {
     /// `sentence` gets its capital and its full stop here.
     pub(crate) fn new(status: StatusCode, sentence: &str) -> Self {
         let mut chars = sentence.chars();
-        let text = chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).chain(".\n".chars()).collect();
+        let text = chars
+            .next()
+            .into_iter()
+            .flat_map(char::to_uppercase)
+            .chain(chars)
+            .chain(".\n".chars())
+            .collect();
         Self { status, text }
     }
 
@@ -85,8 +91,8 @@ pub(crate) fn ask(method: &Method) -> Result<Ask, Refusal> {
     }
 }
 
-/// The id that a client got last: as bytes from the header, for it is raw UTF-8 there, else from the query, for a page
-/// cannot set headers. An empty one is none.
+/// The id that a client got last: as bytes from the header, for it is raw UTF-8 there, else from
+/// the query, for a page cannot set headers. An empty one is none.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum LastEventId {
     None,
@@ -96,7 +102,8 @@ pub(crate) enum LastEventId {
 
 impl LastEventId {
     pub(crate) fn of(headers: &HeaderMap, uri: &Uri) -> Result<Self, Refusal> {
-        let header = headers.get("last-event-id").map(HeaderValue::as_bytes).filter(|id| !id.is_empty());
+        let header =
+            headers.get("last-event-id").map(HeaderValue::as_bytes).filter(|id| !id.is_empty());
         let id = match header {
             Some(id) => String::from_utf8(id.to_vec()).map_or(Self::NotUtf8, Self::Id),
             None => match template::query_value(uri, "lastEventId") {
@@ -123,15 +130,16 @@ impl LastEventId {
     }
 }
 
-/// Takes away what is the server's business: it frames the body, and knows whether the connection stays.
+/// Takes away what is the server's business: it frames the body, and knows whether the connection
+/// stays.
 pub(crate) fn clear_framing(headers: &mut HeaderMap) {
     for name in [CONTENT_LENGTH, CONTENT_ENCODING, TRANSFER_ENCODING, CONNECTION] {
         headers.remove(name);
     }
 }
 
-/// The headers of a stream. `no-transform` keeps compressing proxies from holding events back, `X-Accel-Buffering` does
-/// for nginx.
+/// The headers of a stream. `no-transform` keeps compressing proxies from holding events back,
+/// `X-Accel-Buffering` does for nginx.
 pub(crate) fn stream_headers(headers: &mut HeaderMap) {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
@@ -147,10 +155,9 @@ pub(crate) fn options_headers(headers: &mut HeaderMap) {
 /// The answer depends on `Accept`.
 fn add_vary(headers: &mut HeaderMap) {
     let named = |value: &HeaderValue| {
-        value
-            .as_bytes()
-            .split(|&byte| byte == b',')
-            .any(|name| matches!(name.trim_ascii(), b"*") || name.trim_ascii().eq_ignore_ascii_case(b"accept"))
+        value.as_bytes().split(|&byte| byte == b',').any(|name| {
+            matches!(name.trim_ascii(), b"*") || name.trim_ascii().eq_ignore_ascii_case(b"accept")
+        })
     };
     if !headers.get_all(VARY).iter().any(named) {
         headers.append(VARY, HeaderValue::from_static("Accept"));

@@ -59,8 +59,8 @@ enum Part {
     Param { name: String, from: Source },
 }
 
-/// Where a parameter may come from. The query only where the template says so: a path parameter that a client could
-/// give in the query would slip past an authorization made on the path.
+/// Where a parameter may come from. The query only where the template says so: a path parameter
+/// that a client could give in the query would slip past an authorization made on the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
     Route,
@@ -111,7 +111,11 @@ impl Template {
     }
 
     /// The channel's name. Values are put in as they are and never expanded again.
-    pub(crate) fn expand(&self, route: impl Fn(&str) -> Option<Value>, uri: &Uri) -> Result<String, String> {
+    pub(crate) fn expand(
+        &self,
+        route: impl Fn(&str) -> Option<Value>,
+        uri: &Uri,
+    ) -> Result<String, String> {
         let mut channel = String::new();
         for part in &self.parts {
             match part {
@@ -129,7 +133,12 @@ impl Template {
                                 self.source
                             ));
                         }
-                        _ => return Err(format!("missing parameter {name:?} in channel template {:?}", self.source)),
+                        _ => {
+                            return Err(format!(
+                                "missing parameter {name:?} in channel template {:?}",
+                                self.source
+                            ))
+                        }
                     }
                 }
             }
@@ -182,8 +191,15 @@ mod tests {
     fn what_is_missing_is_named() {
         let missing = r#"missing parameter "room" in channel template "c-{room}""#;
         assert_eq!(expand("c-{room}", "/?room=query").unwrap_err(), missing);
-        assert_eq!(expand("{?id}", "/").unwrap_err(), r#"missing parameter "id" in channel template "{?id}""#);
-        assert!(expand("{empty}", "/").is_err() && expand("{?q}", "/?q=").is_err() && expand("{?q}", "/?q").is_err());
+        assert_eq!(
+            expand("{?id}", "/").unwrap_err(),
+            r#"missing parameter "id" in channel template "{?id}""#
+        );
+        assert!(
+            expand("{empty}", "/").is_err()
+                && expand("{?q}", "/?q=").is_err()
+                && expand("{?q}", "/?q").is_err()
+        );
         assert_eq!(
             expand("{bytes}", "/").unwrap_err(),
             r#"parameter "bytes" of channel template "{bytes}" is not UTF-8"#

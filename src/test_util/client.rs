@@ -128,6 +128,8 @@ impl FusedStream for Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client").field("last_event_id", &self.decoder.last_event_id).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("last_event_id", &self.decoder.last_event_id)
+            .finish_non_exhaustive()
     }
 }

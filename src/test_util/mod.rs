@@ -1,8 +1,9 @@
 //! A kit for testing code that streams for ever: no sleeps, no sockets, no test that hangs.
 //!
 //! - [`ManualTimer`] is a clock that stands still until the test moves it.
-//! - [`Client`] reads decoded events from a [`Body`](crate::Body) or a [`Subscription`](crate::Subscription): those that
-//!   are there now, or the next one; and it stops when the test says so.
+//! - [`Client`] reads decoded events from a [`Body`](crate::Body) or a
+//!   [`Subscription`](crate::Subscription): those that are there now, or the next one; and it stops
+//!   when the test says so.
 //! - `RecordingTransport` (with the feature `grip`) takes what would go to a proxy.
 //!
 //! ```toml

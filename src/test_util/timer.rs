@@ -31,7 +31,8 @@ pub struct ManualTimer(Arc<Mutex<Clock>>);
 #[derive(Debug)]
 struct Clock {
     now: Instant,
-    /// When each sleep ends, and who waits for it. Numbered, so that those due at the same time wake in their order.
+    /// When each sleep ends, and who waits for it. Numbered, so that those due at the same time
+    /// wake in their order.
     sleeps: BTreeMap<(Instant, u64), Option<Waker>>,
     count: u64,
 }
@@ -44,7 +45,8 @@ impl ManualTimer {
 
     /// Moves the clock on in one jump, and wakes the sleeps that are due, in their order.
     ///
-    /// What sleeps anew when it is woken sleeps from the new time on: three keep-alives take three jumps.
+    /// What sleeps anew when it is woken sleeps from the new time on: three keep-alives take three
+    /// jumps.
     ///
     /// # Panics
     ///

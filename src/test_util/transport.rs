@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::grip::{Transport, TransportError};
 
-/// A [`Transport`] that sends nothing, records all, and answers at once: 200, until it is told otherwise. Clones are the
-/// same record.
+/// A [`Transport`] that sends nothing, records all, and answers at once: 200, until it is told
+/// otherwise. Clones are the same record.
 ///
 /// ```
 /// use eventstream::test_util::RecordingTransport;
@@ -56,7 +56,8 @@ impl RecordingTransport {
         Self::default()
     }
 
-    /// Answers with this status from now on. The publisher tries again after 429 and 5xx, with pauses by its timer.
+    /// Answers with this status from now on. The publisher tries again after 429 and 5xx, with
+    /// pauses by its timer.
     pub fn answer(&self, status: StatusCode) {
         self.lock().status = status;
     }

@@ -1,5 +1,6 @@
-//! STAND-INS for a proxy's control port, only for what a real Pushpin cannot be made to do: a scripted transport that
-//! answers by rule under a manual clock, and a plain socket that keeps, cuts, closes or ignores connections at will.
+//! STAND-INS for a proxy's control port, only for what a real Pushpin cannot be made to do: a
+//! scripted transport that answers by rule under a manual clock, and a plain socket that keeps,
+//! cuts, closes or ignores connections at will.
 #![allow(dead_code, reason = "each test takes a part")]
 
 use std::io::{Read, Write};
@@ -43,11 +44,16 @@ impl Post {
     }
 
     pub(crate) fn ids(&self) -> Vec<String> {
-        self.items().iter().map(|item| item["id"].as_str().expect("an item has an id").to_owned()).collect()
+        self.items()
+            .iter()
+            .map(|item| item["id"].as_str().expect("an item has an id").to_owned())
+            .collect()
     }
 
     pub(crate) fn contents(&self) -> Vec<String> {
-        let content = |item: &Value| item["formats"]["http-stream"]["content"].as_str().expect("a content").to_owned();
+        let content = |item: &Value| {
+            item["formats"]["http-stream"]["content"].as_str().expect("a content").to_owned()
+        };
         self.items().iter().map(content).collect()
     }
 
@@ -109,7 +115,13 @@ pub(crate) fn scripted(
     let (log, timer, reply) = (posts.clone(), timer.clone(), Mutex::new(reply));
     let transport = move |req: Request<Bytes>| {
         let (parts, body) = req.into_parts();
-        let post = Post { at: timer.now(), method: parts.method, uri: parts.uri, headers: parts.headers, body };
+        let post = Post {
+            at: timer.now(),
+            method: parts.method,
+            uri: parts.uri,
+            headers: parts.headers,
+            body,
+        };
         let does = reply.lock().unwrap()(&post);
         log.0.all.lock().unwrap().push(post);
         let open = log.0.open.clone();
@@ -200,7 +212,8 @@ pub(crate) const PUBLISHED: &str =
 pub(crate) const PUBLISHED_CLOSE: &str =
     "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\nPublished\n";
 /// Ends before its end.
-pub(crate) const CUT_SHORT: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\nPubl";
+pub(crate) const CUT_SHORT: &str =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\nPubl";
 pub(crate) const CUT_IN_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Ty";
 
 /// A request as it was on the wire.
@@ -219,11 +232,16 @@ impl Wire {
             let (found, _) = line.split_once(':')?;
             found.eq_ignore_ascii_case(name).then_some(found.len() + 1)
         };
-        self.head.lines().skip(1).filter_map(|line| value(line).map(|at| line[at..].trim())).collect()
+        self.head
+            .lines()
+            .skip(1)
+            .filter_map(|line| value(line).map(|at| line[at..].trim()))
+            .collect()
     }
 }
 
-/// A control port on a socket that is no Pushpin. One thread a connection; it ends with the test's process.
+/// A control port on a socket that is no Pushpin. One thread a connection; it ends with the test's
+/// process.
 pub(crate) struct ControlPort {
     pub(crate) at: SocketAddr,
     requests: Receiver<Wire>,
@@ -292,7 +310,8 @@ fn serve(socket: &mut dyn Stream, connection: usize, next: impl Fn() -> Act, see
         let act = next();
         let _ = seen.send(request);
         match act {
-            Act::Answer(text) if socket.write_all(text.as_bytes()).and_then(|()| socket.flush()).is_ok() => {}
+            Act::Answer(text)
+                if socket.write_all(text.as_bytes()).and_then(|()| socket.flush()).is_ok() => {}
             Act::AnswerAndClose(text) => {
                 let _ = socket.write_all(text.as_bytes()).and_then(|()| socket.flush());
                 return;
@@ -313,7 +332,8 @@ fn read_request(socket: &mut dyn Stream, buffer: &mut Vec<u8>, connection: usize
     };
     let head = String::from_utf8(buffer.drain(..end).collect()).expect("a head is ASCII");
     let mut request = Wire { connection, head, body: Vec::new() };
-    let length = request.header("content-length").first().map_or(0, |length| length.parse().unwrap());
+    let length =
+        request.header("content-length").first().map_or(0, |length| length.parse().unwrap());
     while buffer.len() < length {
         more(socket, buffer)?;
     }

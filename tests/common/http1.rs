@@ -37,7 +37,8 @@ impl Head {
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|(found, _)| found == name).map(|(_, value)| value.as_str());
+        let mut values =
+            self.headers.iter().filter(|(found, _)| found == name).map(|(_, value)| value.as_str());
         let value = values.next();
         assert_eq!(values.next(), None, "{name} twice");
         value
@@ -79,7 +80,12 @@ fn connect(at: SocketAddr) -> BufReader<TcpStream> {
 }
 
 /// A request with its body, as it goes over the wire.
-pub(crate) fn request(method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+pub(crate) fn request(
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Vec<u8> {
     let mut head = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n");
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
@@ -102,19 +108,34 @@ impl Client {
     }
 
     /// The whole answer to a request.
-    pub(crate) fn call(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> (Head, String) {
+    pub(crate) fn call(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> (Head, String) {
         let mut socket = self.socket.take().unwrap_or_else(|| connect(self.at));
         socket.get_mut().write_all(&request(method, target, headers, body)).unwrap();
         let head = Head::read(&mut socket);
-        assert!(method == "HEAD" || head.header("content-type") != Some("text/event-stream"), "{target} never ends");
+        assert!(
+            method == "HEAD" || head.header("content-type") != Some("text/event-stream"),
+            "{target} never ends"
+        );
         let mut text = Vec::new();
         match Framing::of(&head, method) {
-            Framing::Length(length) => drop(socket.by_ref().take(length as u64).read_to_end(&mut text).unwrap()),
+            Framing::Length(length) => {
+                drop(socket.by_ref().take(length as u64).read_to_end(&mut text).unwrap())
+            }
             Framing::Chunked => while chunk(&mut socket, &mut text) {},
             Framing::UntilClose => panic!("no framing in {head:?}"),
         }
         if head.header("connection") == Some("close") {
-            assert_eq!(socket.read_to_end(&mut Vec::new()).unwrap(), 0, "something behind the answer");
+            assert_eq!(
+                socket.read_to_end(&mut Vec::new()).unwrap(),
+                0,
+                "something behind the answer"
+            );
         } else {
             self.socket = Some(socket);
         }
@@ -135,7 +156,8 @@ impl Client {
     /// Publishes one event a line.
     pub(crate) fn publish_all(&mut self, channel: &str, lines: &str) -> Vec<String> {
         let ndjson = [("Content-Type", "application/x-ndjson")];
-        let (head, text) = self.call("POST", &format!("/publish/{channel}"), &ndjson, lines.as_bytes());
+        let (head, text) =
+            self.call("POST", &format!("/publish/{channel}"), &ndjson, lines.as_bytes());
         assert_eq!(head.status, 200, "{text}");
         serde_json::from_str(&text).unwrap()
     }
@@ -148,7 +170,10 @@ impl Client {
 /// Reads a chunk; whether it was not the last one.
 fn chunk(socket: &mut impl BufRead, text: &mut Vec<u8>) -> bool {
     let size = line(socket);
-    assert!(!size.is_empty() && size.bytes().all(|digit| digit.is_ascii_hexdigit()), "{size:?} is no chunk's size");
+    assert!(
+        !size.is_empty() && size.bytes().all(|digit| digit.is_ascii_hexdigit()),
+        "{size:?} is no chunk's size"
+    );
     let size = u64::from_str_radix(&size, 16).unwrap();
     let read = socket.by_ref().take(size).read_to_end(text).unwrap() as u64;
     assert_eq!((read, &*line(socket)), (size, ""), "a chunk ends where it says");
@@ -177,15 +202,19 @@ impl Stream {
         Self { head, socket, framing, read: Vec::new() }
     }
 
-    /// Waits for `stream-open`, so that the stream has all that is published from now on. Gives its id.
+    /// Waits for `stream-open`, so that the stream has all that is published from now on. Gives its
+    /// id.
     pub(crate) fn open(at: SocketAddr, target: &str) -> (Self, String) {
         let mut stream = Self::get(at, target, &[]);
         let open = stream.next().unwrap();
-        let id = open.strip_prefix("id: ").and_then(|rest| rest.strip_suffix("\nevent: stream-open\ndata: \n\n"));
+        let id = open
+            .strip_prefix("id: ")
+            .and_then(|rest| rest.strip_suffix("\nevent: stream-open\ndata: \n\n"));
         (stream, id.unwrap_or_else(|| panic!("{open:?}")).to_owned())
     }
 
-    /// The next frame but for keep-alives; `None` at the end of the stream, which is the end of the connection too.
+    /// The next frame but for keep-alives; `None` at the end of the stream, which is the end of the
+    /// connection too.
     pub(crate) fn next(&mut self) -> Option<String> {
         loop {
             match self.next_of_all() {
@@ -217,7 +246,11 @@ impl Stream {
             };
             if !more {
                 assert_eq!(self.read, b"", "half a frame at the end");
-                assert_eq!(self.socket.read(&mut [0]).unwrap(), 0, "something behind the last chunk");
+                assert_eq!(
+                    self.socket.read(&mut [0]).unwrap(),
+                    0,
+                    "something behind the last chunk"
+                );
                 return None;
             }
         }

@@ -27,6 +27,7 @@ pub(crate) fn text<S: Stream<Item = Bytes> + Unpin>(stream: &mut S) -> String {
 
 /// The bytes that a body has now, as text.
 pub(crate) fn body_text(body: &mut eventstream::Body) -> String {
-    let bytes: Vec<Bytes> = ready(body).0.into_iter().map(|item| item.unwrap_or_else(|never| match never {})).collect();
+    let bytes: Vec<Bytes> =
+        ready(body).0.into_iter().map(|item| item.unwrap_or_else(|never| match never {})).collect();
     String::from_utf8(bytes.concat()).unwrap()
 }

@@ -36,9 +36,11 @@ pub(crate) fn serve(listener: TcpListener, stream: EventStream) {
             socket.set_nodelay(true).unwrap();
             let app = app.clone();
             smol::spawn(async move {
-                let service = service_fn(|req| app.respond(req).map(Ok::<_, std::convert::Infallible>));
+                let service =
+                    service_fn(|req| app.respond(req).map(Ok::<_, std::convert::Infallible>));
                 // A client that goes away is no failure.
-                let _ = http1::Builder::new().serve_connection(FuturesIo::new(socket), service).await;
+                let _ =
+                    http1::Builder::new().serve_connection(FuturesIo::new(socket), service).await;
             })
             .detach();
         }
@@ -57,14 +59,22 @@ impl Client {
     }
 
     /// As `open`, with a `Last-Event-ID`; also gives the first frame.
-    pub(crate) fn open_after(at: SocketAddr, channels: &[&str], last_event_id: Option<&str>) -> (Self, String) {
+    pub(crate) fn open_after(
+        at: SocketAddr,
+        channels: &[&str],
+        last_event_id: Option<&str>,
+    ) -> (Self, String) {
         let query: Vec<_> = channels
             .iter()
             .map(|name| {
-                format!("channel={}", percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC))
+                format!(
+                    "channel={}",
+                    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC)
+                )
             })
             .collect();
-        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let agent: ureq::Agent =
+            ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let mut request = agent.get(format!("http://{at}/events?{}", query.join("&")));
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
@@ -103,7 +113,9 @@ impl Client {
         match self.0.recv_timeout(PATIENCE) {
             Ok(frame) => Some(frame),
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => None,
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("nothing came in {PATIENCE:?}"),
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                panic!("nothing came in {PATIENCE:?}")
+            }
         }
     }
 

@@ -21,13 +21,18 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts it and waits for a line of its output from which `find` gets something.
-    pub(crate) fn start(command: &mut Command, find: impl Fn(&str) -> Option<String>) -> (Self, String) {
+    pub(crate) fn start(
+        command: &mut Command,
+        find: impl Fn(&str) -> Option<String>,
+    ) -> (Self, String) {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let mut stderr = child.stderr.take().unwrap();
         // Both pipes are read to their ends, so that nothing waits for room in them.
         let (sender, lines) = channel();
-        thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+        thread::spawn(move || {
+            output.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)))
+        });
         let errors = Some(thread::spawn(move || {
             let mut text = Vec::new();
             let _ = stderr.read_to_end(&mut text);
@@ -43,17 +48,18 @@ impl Process {
         static BUILD: Once = Once::new();
         let tests = env::current_exe().unwrap();
         let profile = tests.ancestors().nth(2).unwrap();
-        // `cargo test` builds the examples beside the tests; with `--test` it does not, so this makes sure.
+        // `cargo test` builds the examples beside the tests; with `--test` it does not, so this
+        // makes sure.
         BUILD.call_once(|| {
             let mut build = Command::new(env!("CARGO"));
             build.args(["build", "--quiet", "--examples"]);
             build.args(profile.ends_with("release").then_some("--release"));
-            // What cargo tells a test of its package, a build script takes for a change, and builds anew.
+            // What cargo tells a test of its package, a build script takes for a change, and builds
+            // anew.
             for (name, _) in env::vars_os() {
-                if name
-                    .to_str()
-                    .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
-                {
+                if name.to_str().is_some_and(|name| {
+                    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+                }) {
                     build.env_remove(name);
                 }
             }
@@ -109,10 +115,12 @@ impl Drop for Process {
     }
 }
 
-/// Where a program is that the tests drive but do not bring. `None` where it is not installed, which is only allowed on
-/// a user's machine.
+/// Where a program is that the tests drive but do not bring. `None` where it is not installed,
+/// which is only allowed on a user's machine.
 pub(crate) fn installed(name: &str) -> Option<PathBuf> {
-    let found = env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| path.exists());
+    let found = env::split_paths(&env::var_os("PATH")?)
+        .map(|dir| dir.join(name))
+        .find(|path| path.exists());
     if found.is_none() {
         assert!(env::var_os("CI").is_none(), "{name} must be installed");
         println!("skipped: {name} is not installed");

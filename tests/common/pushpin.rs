@@ -23,15 +23,18 @@ thread_local! {
     static CANCELED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs a test, and again when it failed and the log of its proxy has a stream canceled for a message out of sequence.
-/// That is Pushpin's own race (seen in 1.36): where a keep-alive of its connection manager meets the handing over of a
-/// new stream to its handler, the client is disconnected. On a busy machine it takes one stream of some hundreds.
+/// Runs a test, and again when it failed and the log of its proxy has a stream canceled for a
+/// message out of sequence. That is Pushpin's own race (seen in 1.36): where a keep-alive of its
+/// connection manager meets the handing over of a new stream to its handler, the client is
+/// disconnected. On a busy machine it takes one stream of some hundreds.
 pub(crate) fn behind_pushpin(test: impl Fn()) {
     for _ in 0..AGAIN {
         CANCELED.set(false);
         match catch_unwind(AssertUnwindSafe(&test)) {
             Ok(()) => return,
-            Err(_) if CANCELED.get() => println!("again: pushpin canceled a stream that it had just opened"),
+            Err(_) if CANCELED.get() => {
+                println!("again: pushpin canceled a stream that it had just opened")
+            }
             Err(failure) => resume_unwind(failure),
         }
     }
@@ -76,7 +79,8 @@ impl Pushpin {
         let dir_name = dir.display().to_string();
         // The packaged file expects a zurl that runs as a service of its own.
         let internal = fs::read_to_string(internal).unwrap();
-        let internal = internal.replace("ipc:///var/run/zurl/zurl-", "ipc://{rundir}/{ipc_prefix}zurl-");
+        let internal =
+            internal.replace("ipc:///var/run/zurl/zurl-", "ipc://{rundir}/{ipc_prefix}zurl-");
         fs::write(dir.join("internal.conf"), internal).unwrap();
         fs::write(dir.join("routes"), format!("* {}\n", setup.origin)).unwrap();
         let config = format!(
@@ -102,8 +106,8 @@ impl Pushpin {
             .unwrap();
         let this = Self { process, dir, front };
         let start = Instant::now();
-        // A first request that comes before the proxy has subscribed is lost, so this asks again and again; a hold needs
-        // the handler too.
+        // A first request that comes before the proxy has subscribed is lost, so this asks again
+        // and again; a hold needs the handler too.
         while !(answers(control, "/") && answers(front, "/events/probe")) {
             assert!(start.elapsed() < PATIENCE, "pushpin did not start: {}", this.logs());
             thread::sleep(Duration::from_millis(50));
@@ -113,7 +117,8 @@ impl Pushpin {
 
     fn logs(&self) -> String {
         let names = ["condure", "zurl", "pushpin-proxy", "pushpin-handler"];
-        let log = |name| fs::read_to_string(self.dir.join(format!("log/{name}.log"))).unwrap_or_default();
+        let log =
+            |name| fs::read_to_string(self.dir.join(format!("log/{name}.log"))).unwrap_or_default();
         names.map(log).concat()
     }
 }
@@ -124,7 +129,9 @@ fn answers(at: SocketAddr, path: &str) -> bool {
     socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     let probe = format!("GET {path} HTTP/1.1\r\nHost: {at}\r\nConnection: close\r\n\r\n");
     let mut head = [0; 12];
-    socket.write_all(probe.as_bytes()).is_ok() && socket.read_exact(&mut head).is_ok() && head.ends_with(b"200")
+    socket.write_all(probe.as_bytes()).is_ok()
+        && socket.read_exact(&mut head).is_ok()
+        && head.ends_with(b"200")
 }
 
 impl Drop for Pushpin {
@@ -145,12 +152,13 @@ impl Drop for Pushpin {
     }
 }
 
-/// A port that was free a moment ago, and below those that the system hands out by itself: no connection takes it until
-/// the proxy is there.
+/// A port that was free a moment ago, and below those that the system hands out by itself: no
+/// connection takes it until the proxy is there.
 pub(crate) fn free_port() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
-        let at = process::id().wrapping_mul(64).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        let at = process::id().wrapping_mul(64).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed))
+            % 12_000;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 20_000 + at as u16));
         if TcpListener::bind(address).is_ok() {
             return address;

@@ -23,7 +23,8 @@ impl Page {
     pub(crate) fn open(url: &str) -> Option<Self> {
         let (chromium, driver) = (installed("chromium")?, installed("chromedriver")?);
         let (driver, port) = Process::start(Command::new(driver).arg("--port=0"), |line| {
-            line.split_once("started successfully on port ").map(|(_, port)| port.trim_end_matches('.').to_owned())
+            line.split_once("started successfully on port ")
+                .map(|(_, port)| port.trim_end_matches('.').to_owned())
         });
         let driver_url = format!("http://127.0.0.1:{port}/session");
         let session = call(&driver_url, &json!({ "capabilities": capabilities(&chromium) }));
@@ -47,7 +48,10 @@ impl Page {
                     thread::sleep(Duration::from_millis(50))
                 }
                 Value::Null | Value::Bool(false) => {
-                    panic!("no {script} in a page that says: {}", self.run("return document.body.innerText"))
+                    panic!(
+                        "no {script} in a page that says: {}",
+                        self.run("return document.body.innerText")
+                    )
                 }
                 value => return value,
             }
@@ -78,8 +82,10 @@ fn capabilities(chromium: &PathBuf) -> Value {
 }
 
 fn call(url: &str, body: &Value) -> Value {
-    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-    let mut answer: Value = agent.post(url).send_json(body).unwrap().body_mut().read_json().unwrap();
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let mut answer: Value =
+        agent.post(url).send_json(body).unwrap().body_mut().read_json().unwrap();
     assert!(answer["value"]["error"].is_null(), "{answer}");
     answer["value"].take()
 }

@@ -1,4 +1,5 @@
-//! How fast events go out through a real Pushpin: one POST an event against batches, and beside a dead endpoint.
+//! How fast events go out through a real Pushpin: one POST an event against batches, and beside a
+//! dead endpoint.
 
 #[path = "../../../tests/common/pushpin.rs"]
 mod pushpin;
@@ -23,7 +24,13 @@ const CHANNEL: &str = "bench";
 
 fn main() -> ExitCode {
     let origin = origin();
-    let setup = Setup { origin, front: free_port(), control: free_port(), sig_iss: "pushpin", sig_key: "changeme" };
+    let setup = Setup {
+        origin,
+        front: free_port(),
+        control: free_port(),
+        sig_iss: "pushpin",
+        sig_key: "changeme",
+    };
     let Some(proxy) = Pushpin::start(&setup) else { return ExitCode::FAILURE };
     let live = Endpoint::new(format!("http://{}/", setup.control)).expect("a control URI");
     let dead = Endpoint::new(format!("http://{}/", free_port())).expect("a control URI");
@@ -54,7 +61,10 @@ fn main() -> ExitCode {
 
 fn verdict(what: &str, ratio: f64, at_least: f64) -> bool {
     let met = ratio >= at_least;
-    println!("{what:<40} {ratio:>6.2}   at least {at_least:>5.2}   {}", if met { "pass" } else { "miss" });
+    println!(
+        "{what:<40} {ratio:>6.2}   at least {at_least:>5.2}   {}",
+        if met { "pass" } else { "miss" }
+    );
     met
 }
 
@@ -63,8 +73,8 @@ fn median(mut ratios: Vec<f64>) -> f64 {
     ratios[ratios.len() / 2]
 }
 
-/// Events per second from the first call until the first endpoint has accepted all, and a client behind the proxy has
-/// them all, in order.
+/// Events per second from the first call until the first endpoint has accepted all, and a client
+/// behind the proxy has them all, in order.
 fn rate(front: SocketAddr, endpoints: Vec<Endpoint>, events: usize, wait_for_each: bool) -> f64 {
     let limits = Limits::default().grip_queue(events);
     let stream = EventStream::builder().grip(endpoints).limits(limits).build().expect("a stream");
@@ -75,7 +85,8 @@ fn rate(front: SocketAddr, endpoints: Vec<Endpoint>, events: usize, wait_for_eac
             block_on(stream.publish(CHANNEL, Event::new("n").json(&n))).expect("published");
         }
     } else {
-        let publishing: Vec<_> = (0..events).map(|n| stream.publish(CHANNEL, Event::new("n").json(&n))).collect();
+        let publishing: Vec<_> =
+            (0..events).map(|n| stream.publish(CHANNEL, Event::new("n").json(&n))).collect();
         while stream.stats().grip[0].accepted < events as u64 {
             thread::sleep(Duration::from_millis(1));
         }
@@ -95,7 +106,8 @@ fn rate(front: SocketAddr, endpoints: Vec<Endpoint>, events: usize, wait_for_eac
 /// Reads until all events have come, each after the one before it.
 fn client(front: SocketAddr, events: usize) -> JoinHandle<()> {
     let answer = ureq::get(format!("http://{front}/events")).call().expect("an answer");
-    let lines = BufReader::new(answer.into_body().into_reader()).lines().map(|line| line.expect("text"));
+    let lines =
+        BufReader::new(answer.into_body().into_reader()).lines().map(|line| line.expect("text"));
     // The proxy holds a client a moment after it has answered it.
     thread::sleep(Duration::from_millis(200));
     thread::spawn(move || {

@@ -1,16 +1,19 @@
-//! Counts instructions per delivery under valgrind: exact to a few per mille, whatever else the machine does.
+//! Counts instructions per delivery under valgrind: exact to a few per mille, whatever else the
+//! machine does.
 //!
-//! The program starts itself under callgrind, twice for each figure with different numbers of rounds. The difference
-//! is what the rounds cost; all that comes before and after them cancels out.
+//! The program starts itself under callgrind, twice for each figure with different numbers of
+//! rounds. The difference is what the rounds cost; all that comes before and after them cancels
+//! out.
 //!
-//! To see where instructions go: `valgrind --tool=callgrind <this program> <row> <contender> <rounds>`.
+//! To see where instructions go: `valgrind --tool=callgrind <this program> <row> <contender>
+//! <rounds>`.
 
 use std::env;
 use std::process::{Command, ExitCode};
 
 use eventstream_benches::contenders::{
-    AsyncBroadcast, AxumSse, ByName, Contender, EncodedBroadcast, ExecutorAndReArm, ExecutorOnly, Log, ReceiveLoop,
-    StructBroadcast, LEGEND,
+    AsyncBroadcast, AxumSse, ByName, Contender, EncodedBroadcast, ExecutorAndReArm, ExecutorOnly,
+    Log, ReceiveLoop, StructBroadcast, LEGEND,
 };
 use eventstream_benches::load::{Crowd, Load, Spread, WARM_UP};
 use eventstream_benches::report::Report;
@@ -46,7 +49,8 @@ const ONE_CHANNEL: &[Runner] = &[
     runner::<ExecutorOnly>(),
     runner::<ExecutorAndReArm>(),
 ];
-const CHANNELS: &[Runner] = &[runner::<Log>(), runner::<EncodedBroadcast>(), runner::<StructBroadcast>()];
+const CHANNELS: &[Runner] =
+    &[runner::<Log>(), runner::<EncodedBroadcast>(), runner::<StructBroadcast>()];
 
 const fn channels(channels: usize, burst: usize, spread: Spread) -> Load {
     Load { subscribers: SUBSCRIBERS, channels, burst, spread }
@@ -95,7 +99,11 @@ fn main() -> ExitCode {
     let args: Vec<_> = env::args().skip(1).collect();
     if let [row, contender, rounds] = &args[..] {
         let row = ROWS.iter().find(|known| known.name == row).expect("a row");
-        let (_, run) = row.contenders.iter().find(|(name, _)| name == contender).expect("a contender of the row");
+        let (_, run) = row
+            .contenders
+            .iter()
+            .find(|(name, _)| name == contender)
+            .expect("a contender of the row");
         run(row.load, rounds.parse().expect("a number"));
         return ExitCode::SUCCESS;
     }
@@ -107,11 +115,17 @@ fn main() -> ExitCode {
     println!("{LEGEND}");
     report.section(&format!("instructions per delivery (LocalPool, N={SUBSCRIBERS})"));
     for row in ROWS {
-        let figures: Vec<_> = row.contenders.iter().map(|(name, _)| (*name, measure(&report, row, name))).collect();
+        let figures: Vec<_> =
+            row.contenders.iter().map(|(name, _)| (*name, measure(&report, row, name))).collect();
         report.row(row.name, &figures);
-        let of = |wanted: &str| figures.iter().find(|(name, _)| *name == wanted).expect("in the row").1;
+        let of =
+            |wanted: &str| figures.iter().find(|(name, _)| *name == wanted).expect("in the row").1;
         for &(peer, at_most) in row.targets {
-            report.target(format!("instructions, {}, LOG / {peer}", row.name), of(Log::NAME) / of(peer), at_most);
+            report.target(
+                format!("instructions, {}, LOG / {peer}", row.name),
+                of(Log::NAME) / of(peer),
+                at_most,
+            );
         }
     }
     if report.verdict() {
@@ -150,6 +164,9 @@ fn instructions(row: &str, contender: &str, rounds: usize) -> i64 {
         .expect("valgrind starts");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{row}, {contender}: {told}");
-    let count = told.lines().find_map(|line| line.split_once("Collected : ")).map(|(_, count)| count.trim());
+    let count = told
+        .lines()
+        .find_map(|line| line.split_once("Collected : "))
+        .map(|(_, count)| count.trim());
     count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no count in: {told}"))
 }

@@ -35,7 +35,11 @@ impl Contender for AsyncBroadcast {
         }
     }
 
-    fn subscribe(&self, _: &[usize], mut count: Count) -> impl Future<Output = ()> + Send + 'static + use<> {
+    fn subscribe(
+        &self,
+        _: &[usize],
+        mut count: Count,
+    ) -> impl Future<Output = ()> + Send + 'static + use<> {
         let mut receiver = self.receivers.activate_cloned();
         async move {
             while let Some(frame) = receiver.next().await {

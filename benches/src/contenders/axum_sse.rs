@@ -34,10 +34,16 @@ impl Contender for AxumSse {
         let _ = self.sender.send(Message::new(self.seq.fetch_add(1, Ordering::Relaxed)));
     }
 
-    fn subscribe(&self, _: &[usize], mut count: Count) -> impl Future<Output = ()> + Send + 'static + use<> {
+    fn subscribe(
+        &self,
+        _: &[usize],
+        mut count: Count,
+    ) -> impl Future<Output = ()> + Send + 'static + use<> {
         let events = BroadcastStream::new(self.sender.subscribe()).map(|message| {
             let message = message.expect("no lag");
-            Ok::<_, Infallible>(Event::default().id(message.id()).event(message.name()).data(message.data()))
+            Ok::<_, Infallible>(
+                Event::default().id(message.id()).event(message.name()).data(message.data()),
+            )
         });
         let mut body = Sse::new(events).into_response().into_body();
         async move {

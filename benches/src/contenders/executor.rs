@@ -45,7 +45,11 @@ impl<const RE_ARM: bool> Contender for Tasks<RE_ARM> {
         }
     }
 
-    fn subscribe(&self, _: &[usize], mut count: Count) -> impl Future<Output = ()> + Send + 'static + use<RE_ARM> {
+    fn subscribe(
+        &self,
+        _: &[usize],
+        mut count: Count,
+    ) -> impl Future<Output = ()> + Send + 'static + use<RE_ARM> {
         let shared = self.shared.clone();
         let mut seen = shared.seq.load(Ordering::Acquire);
         let mut arms = true;

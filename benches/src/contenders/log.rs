@@ -23,14 +23,22 @@ impl Contender for Log {
     fn new(channels: usize) -> Self {
         let stream = EventStream::new();
         let names: Vec<_> = (0..channels).map(|n| format!("channel {n}")).collect();
-        Self { publishers: names.iter().map(|name| stream.publisher(name)).collect(), names, stream }
+        Self {
+            publishers: names.iter().map(|name| stream.publisher(name)).collect(),
+            names,
+            stream,
+        }
     }
 
     fn publish(&self, channel: usize) {
         self.publishers[channel].try_publish(event()).expect("valid");
     }
 
-    fn subscribe(&self, channels: &[usize], mut count: Count) -> impl Future<Output = ()> + Send + 'static + use<> {
+    fn subscribe(
+        &self,
+        channels: &[usize],
+        mut count: Count,
+    ) -> impl Future<Output = ()> + Send + 'static + use<> {
         let names: Vec<_> = channels.iter().map(|&channel| &*self.names[channel]).collect();
         let mut subscription = self.stream.subscribe(names);
         async move {
@@ -58,12 +66,17 @@ impl Contender for ByName {
 
     fn publish(&self, channel: usize) {
         // Not ready where it gives way to readers: the event is delivered all the same.
-        if let Some(outcome) = self.0.stream.publish(&self.0.names[channel], event()).now_or_never() {
+        if let Some(outcome) = self.0.stream.publish(&self.0.names[channel], event()).now_or_never()
+        {
             outcome.expect("valid");
         }
     }
 
-    fn subscribe(&self, channels: &[usize], count: Count) -> impl Future<Output = ()> + Send + 'static + use<> {
+    fn subscribe(
+        &self,
+        channels: &[usize],
+        count: Count,
+    ) -> impl Future<Output = ()> + Send + 'static + use<> {
         self.0.subscribe(channels, count)
     }
 

@@ -35,7 +35,11 @@ pub trait Contender: Send + Sync + 'static {
     fn publish(&self, channel: usize);
 
     /// Subscribes now; the future reads for ever and counts.
-    fn subscribe(&self, channels: &[usize], count: Count) -> impl Future<Output = ()> + Send + 'static + use<Self>;
+    fn subscribe(
+        &self,
+        channels: &[usize],
+        count: Count,
+    ) -> impl Future<Output = ()> + Send + 'static + use<Self>;
 
     /// Checks at the end of a pass that nothing was lost.
     fn check(&self) {}

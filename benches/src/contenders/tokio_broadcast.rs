@@ -60,7 +60,10 @@ impl<T: Payload> Contender for Streams<T> {
     const NAME: &'static str = T::NAME;
 
     fn new(channels: usize) -> Self {
-        Self { seq: AtomicU64::new(1), senders: (0..channels).map(|_| channel(CAPACITY).0).collect() }
+        Self {
+            seq: AtomicU64::new(1),
+            senders: (0..channels).map(|_| channel(CAPACITY).0).collect(),
+        }
     }
 
     fn publish(&self, channel: usize) {
@@ -69,9 +72,15 @@ impl<T: Payload> Contender for Streams<T> {
         let _ = self.senders[channel].send(T::of(message));
     }
 
-    fn subscribe(&self, channels: &[usize], mut count: Count) -> impl Future<Output = ()> + Send + 'static + use<T> {
-        let mut receivers: Vec<_> =
-            channels.iter().map(|&channel| BroadcastStream::new(self.senders[channel].subscribe())).collect();
+    fn subscribe(
+        &self,
+        channels: &[usize],
+        mut count: Count,
+    ) -> impl Future<Output = ()> + Send + 'static + use<T> {
+        let mut receivers: Vec<_> = channels
+            .iter()
+            .map(|&channel| BroadcastStream::new(self.senders[channel].subscribe()))
+            .collect();
         let mut events = match receivers.pop() {
             Some(only) if receivers.is_empty() => Either::Left(only),
             last => Either::Right(select_all(receivers.into_iter().chain(last))),
@@ -100,7 +109,11 @@ impl Contender for ReceiveLoop {
         self.0.publish(channel);
     }
 
-    fn subscribe(&self, channels: &[usize], mut count: Count) -> impl Future<Output = ()> + Send + 'static + use<> {
+    fn subscribe(
+        &self,
+        channels: &[usize],
+        mut count: Count,
+    ) -> impl Future<Output = ()> + Send + 'static + use<> {
         let mut receiver = self.0.senders[channels[0]].subscribe();
         async move {
             while let Ok(frame) = receiver.recv().await {

@@ -28,9 +28,9 @@ const MAX_ANSWER: usize = 64 << 10;
 
 /// Sends requests with hyper over plain TCP and, with the feature `rustls`, over TLS.
 ///
-/// Works under tokio, async-std, smol and a bare `block_on`. It keeps one connection per endpoint, polls it once before
-/// it is used again, so that one which the endpoint has closed is noticed, and tries once more on a new one if an old one
-/// turns out to be stale.
+/// Works under tokio, async-std, smol and a bare `block_on`. It keeps one connection per endpoint,
+/// polls it once before it is used again, so that one which the endpoint has closed is noticed, and
+/// tries once more on a new one if an old one turns out to be stale.
 #[derive(Default)]
 pub struct Hyper {
     lanes: SyncMutex<HashMap<(Scheme, Authority), Arc<Lane>>>,
@@ -38,12 +38,14 @@ pub struct Hyper {
     tls: super::tls::Tls,
 }
 
-/// One endpoint's idle connection. It is locked across a request: an endpoint has one connection at a time.
+/// One endpoint's idle connection. It is locked across a request: an endpoint has one connection at
+/// a time.
 type Lane = Mutex<Option<Link>>;
 
 struct Link {
     sender: SendRequest<Full<Bytes>>,
-    /// `None` when it has ended. It is dropped then, which fails a request that it was handed and never took.
+    /// `None` when it has ended. It is dropped then, which fails a request that it was handed and
+    /// never took.
     connection: Option<Pin<Box<Driven>>>,
 }
 
@@ -111,7 +113,8 @@ impl Hyper {
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let socket = TcpStream::connect((host, port)).await?;
-        // Head and body go out as they are written: waiting for an acknowledgement costs 40 ms a POST.
+        // Head and body go out as they are written: waiting for an acknowledgement costs 40 ms a
+        // POST.
         socket.set_nodelay(true)?;
         let socket: Box<dyn Socket> = match tls {
             false => Box::new(socket),
@@ -143,7 +146,8 @@ impl Link {
             if polled.as_mut().poll(cx).is_ready() {
                 *connection = None;
             }
-            // What the connection has just done is for the answer to take; if it has ended, that is an error there.
+            // What the connection has just done is for the answer to take; if it has ended, that is
+            // an error there.
             answer.as_mut().poll(cx)
         })
         .await
@@ -152,7 +156,11 @@ impl Link {
     /// Polls an idle connection once, which notices that the endpoint has closed it.
     async fn look(&mut self) {
         poll_fn(|cx| {
-            if self.connection.as_mut().is_some_and(|connection| connection.as_mut().poll(cx).is_ready()) {
+            if self
+                .connection
+                .as_mut()
+                .is_some_and(|connection| connection.as_mut().poll(cx).is_ready())
+            {
                 self.connection = None;
             }
             Poll::Ready(())

@@ -23,12 +23,13 @@ pub use self::surf::Surf;
 
 /// Sends HTTP requests for a [`Publisher`](super::Publisher).
 ///
-/// Any closure from a request to a future of a response is one, so that a program can use the client it has.
+/// Any closure from a request to a future of a response is one, so that a program can use the
+/// client it has.
 ///
-/// A request has an absolute URI, all its headers but `Host`, and its whole body. An implementation must send
-/// `Content-Length` (the control port of Pushpin refuses chunks), must **not** follow redirects (a token would go with
-/// them), and need not have a timeout of its own: the publisher drops the future when its time is up, and that must end
-/// the request.
+/// A request has an absolute URI, all its headers but `Host`, and its whole body. An implementation
+/// must send `Content-Length` (the control port of Pushpin refuses chunks), must **not** follow
+/// redirects (a token would go with them), and need not have a timeout of its own: the publisher
+/// drops the future when its time is up, and that must end the request.
 pub trait Transport: Send + Sync + 'static {
     /// Sends `req` and reads the whole answer, whatever its status.
     ///

@@ -13,8 +13,9 @@ use super::{Transport, TransportError};
 
 /// Sends requests with [surf](https://docs.rs/surf).
 ///
-/// surf is **unmaintained** (RUSTSEC-2025-0036) and brings many old crates: prefer [`Hyper`](super::Hyper). It speaks
-/// plain `http` only here. Its default leaves Nagle's algorithm on, which costs 44 ms a POST; this turns it off.
+/// surf is **unmaintained** (RUSTSEC-2025-0036) and brings many old crates: prefer
+/// [`Hyper`](super::Hyper). It speaks plain `http` only here. Its default leaves Nagle's algorithm
+/// on, which costs 44 ms a POST; this turns it off.
 pub struct Surf(Mutex<Client>);
 
 impl Surf {
@@ -36,8 +37,9 @@ fn client() -> Result<Client, TransportError> {
     Config::new().set_tcp_no_delay(true).try_into().map_err(TransportError::new)
 }
 
-/// The client for one request. surf puts a connection back into its pool whatever became of the request, and the next
-/// one would be given the answer that this one did not wait for: unless all went well, the pool is replaced.
+/// The client for one request. surf puts a connection back into its pool whatever became of the
+/// request, and the next one would be given the answer that this one did not wait for: unless all
+/// went well, the pool is replaced.
 struct Lease<'a> {
     surf: &'a Surf,
     client: Client,
@@ -60,7 +62,11 @@ impl Drop for Lease<'_> {
 
 async fn request(client: &Client, req: Request<Bytes>) -> Result<Response<Bytes>, TransportError> {
     let uri = req.uri().to_string();
-    let method = req.method().as_str().parse().map_err(|_| TransportError::new("a method that surf does not know"))?;
+    let method = req
+        .method()
+        .as_str()
+        .parse()
+        .map_err(|_| TransportError::new("a method that surf does not know"))?;
     let url = surf::Url::parse(&uri).map_err(TransportError::new)?;
     let mut request = surf::RequestBuilder::new(method, url);
     for (name, value) in req.headers() {
@@ -69,17 +75,21 @@ async fn request(client: &Client, req: Request<Bytes>) -> Result<Response<Bytes>
     }
     let mut answer = client.send(request.body_bytes(req.body())).await.map_err(wrap)?;
     let body = answer.body_bytes().await.map_err(wrap)?;
-    let promised = answer.header(CONTENT_LENGTH.as_str()).and_then(|length| length.as_str().parse().ok());
+    let promised =
+        answer.header(CONTENT_LENGTH.as_str()).and_then(|length| length.as_str().parse().ok());
     if promised.is_some_and(|length: usize| length != body.len()) {
         // To surf that is the end of the answer.
         return Err(TransportError::new("the answer was cut"));
     }
     let mut response = Response::new(Bytes::from(body));
-    *response.status_mut() = StatusCode::from_u16(answer.status().into()).map_err(TransportError::new)?;
+    *response.status_mut() =
+        StatusCode::from_u16(answer.status().into()).map_err(TransportError::new)?;
     for (name, values) in answer.iter() {
         for value in values {
-            // Where there is no `Date`, async-h1 adds one that is no header value: it has a line break in it.
-            let (name, value) = (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str()));
+            // Where there is no `Date`, async-h1 adds one that is no header value: it has a line
+            // break in it.
+            let (name, value) =
+                (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str()));
             if let (Ok(name), Ok(value)) = (name, value) {
                 response.headers_mut().append(name, value);
             }

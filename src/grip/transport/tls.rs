@@ -20,7 +20,10 @@ pub(super) struct Tls {
 
 impl Default for Tls {
     fn default() -> Self {
-        Self { roots: webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(), connector: OnceLock::new() }
+        Self {
+            roots: webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
+            connector: OnceLock::new(),
+        }
     }
 }
 
@@ -37,7 +40,11 @@ impl Tls {
         Ok(())
     }
 
-    pub(super) async fn connect(&self, host: &str, socket: TcpStream) -> Result<TlsStream<TcpStream>, Boxed> {
+    pub(super) async fn connect(
+        &self,
+        host: &str,
+        socket: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, Boxed> {
         let connector = match self.connector.get() {
             Some(connector) => connector,
             None => {
@@ -49,7 +56,8 @@ impl Tls {
     }
 
     fn make(&self) -> Result<TlsConnector, Boxed> {
-        // The provider is named here, so that another one which the program installs does not matter.
+        // The provider is named here, so that another one which the program installs does not
+        // matter.
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(self.roots.clone())

@@ -46,16 +46,19 @@ impl Client for Receiver<Seen> {
     }
 }
 
-/// A client sees all that is published, comes back when its connection breaks and gets what it missed, and is told where
-/// that cannot be had.
+/// A client sees all that is published, comes back when its connection breaks and gets what it
+/// missed, and is told where that cannot be had.
 fn follows<C: Client>(name: &str, listen: impl FnOnce(&Relay, &str) -> Option<C>) {
     let server = Server::start(name);
     let relay = Relay::to(&server.address);
-    let Some(mut client) = listen(&relay, "/events?channel=lobby&channel=b%C3%BChne") else { return };
+    let Some(mut client) = listen(&relay, "/events?channel=lobby&channel=b%C3%BChne") else {
+        return;
+    };
     let open = client.next();
     assert_eq!(open, seen("stream-open", "", &open[2]));
 
-    // A name, no name, a name and an id of the publisher's; two channels, in one order; several lines; not ASCII.
+    // A name, no name, a name and an id of the publisher's; two channels, in one order; several
+    // lines; not ASCII.
     let text = "{\"text\":\"\u{2028}é ☃ 😀\"}";
     let greeting = server.publish("lobby", "event=greeting&retry=50", text);
     assert_eq!(client.next(), seen("greeting", text, &greeting));
@@ -64,10 +67,12 @@ fn follows<C: Client>(name: &str, listen: impl FnOnce(&Relay, &str) -> Option<C>
     assert_eq!(server.publish("lobby", "event=gr%C3%BC%C3%9Fe&id=my%20own", "3"), "my own");
     assert_eq!(client.next(), seen("grüße", "3", "my own"));
 
-    // Cut off twice: after an id of the publisher's, where the server knows the place by its own, and after one of those.
+    // Cut off twice: after an id of the publisher's, where the server knows the place by its own,
+    // and after one of those.
     let comes_back = |client: &mut C| {
         relay.cut();
-        let missed = ["b%C3%BChne", "lobby"].map(|channel| server.publish(channel, "event=greeting", "\"missed\""));
+        let missed = ["b%C3%BChne", "lobby"]
+            .map(|channel| server.publish(channel, "event=greeting", "\"missed\""));
         relay.mend(&server.address);
         let [name, _, place] = client.next();
         assert_eq!(name, "stream-open");
@@ -87,7 +92,10 @@ fn follows<C: Client>(name: &str, listen: impl FnOnce(&Relay, &str) -> Option<C>
     relay.mend(&server.address);
     assert_eq!(client.next()[0], "stream-open");
     let reset = client.next();
-    assert_eq!(reset, seen("stream-reset", r#"{"channels":["lobby","bühne"],"reason":"unknown"}"#, &reset[2]));
+    assert_eq!(
+        reset,
+        seen("stream-reset", r#"{"channels":["lobby","bühne"],"reason":"unknown"}"#, &reset[2])
+    );
     let after = server.publish("lobby", "", "5");
     assert_eq!(client.next(), seen("message", "5", &after));
 }
@@ -124,18 +132,26 @@ fn npm_eventsource_follows_each_server() {
 fn rust_eventsource_client_follows_each_server() {
     for name in SERVERS {
         follows(name, |relay, path| {
-            let at_once = ReconnectOptions::reconnect(true).delay(Duration::from_millis(50)).backoff_factor(1).build();
-            let client = ClientBuilder::for_url(&format!("{}{path}", relay.url)).unwrap().reconnect(at_once);
+            let at_once = ReconnectOptions::reconnect(true)
+                .delay(Duration::from_millis(50))
+                .backoff_factor(1)
+                .build();
+            let client =
+                ClientBuilder::for_url(&format!("{}{path}", relay.url)).unwrap().reconnect(at_once);
             let client = client.build_with_transport(HyperTransport::new().unwrap());
             let (sender, events) = channel();
             thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async {
                     let mut stream = client.stream();
                     // Errors are lost connections, after which it tries again.
                     while let Some(item) = stream.next().await {
                         let Ok(SSE::Event(event)) = item else { continue };
-                        if sender.send([event.event_type, event.data, event.id.unwrap_or_default()]).is_err() {
+                        if sender
+                            .send([event.event_type, event.data, event.id.unwrap_or_default()])
+                            .is_err()
+                        {
                             break;
                         }
                     }
@@ -225,7 +241,8 @@ fn curl_gets_the_same_bytes_from_each_server() {
         // It says that it could decompress.
         let Some(mut curl) = Curl::get(&server, "/events/lobby", &["--compressed"]) else { return };
         let open = curl.block();
-        let first = open.strip_prefix("id: ").unwrap().strip_suffix("\nevent: stream-open\ndata:").unwrap();
+        let first =
+            open.strip_prefix("id: ").unwrap().strip_suffix("\nevent: stream-open\ndata:").unwrap();
         let greeting = server.publish("lobby", "event=greeting", "\"é\"");
         curl.prints(&format!("id: {greeting}\nevent: greeting\ndata: \"é\"\n\n"));
         server.publish("lobby", "id=my%20own&retry=50", "[1,\n2]");
@@ -239,14 +256,19 @@ fn curl_gets_the_same_bytes_from_each_server() {
             let mut back = Curl::get(&server, path, args).unwrap();
             back.prints(&format!("id: {greeting}\nevent: stream-open\ndata: \n\n{own}"));
         }
-        let mut back = Curl::get(&server, "/events/lobby", &["-H", "Last-Event-ID: \u{fffd}"]).unwrap();
+        let mut back =
+            Curl::get(&server, "/events/lobby", &["-H", "Last-Event-ID: \u{fffd}"]).unwrap();
         assert_eq!(back.block(), "event: stream-open\ndata:");
-        let reset = "\nevent: stream-reset\ndata: {\"channels\":[\"lobby\"],\"reason\":\"unknown\"}";
+        let reset =
+            "\nevent: stream-reset\ndata: {\"channels\":[\"lobby\"],\"reason\":\"unknown\"}";
         assert!(back.block().ends_with(reset));
 
         // HEAD ends. A stream ends as it should when the server does.
         let head = Curl::get(&server, "/events/lobby", &["--head"]).unwrap().rest();
-        assert!(head.to_ascii_lowercase().contains("content-type: text/event-stream\r\n"), "{head}");
+        assert!(
+            head.to_ascii_lowercase().contains("content-type: text/event-stream\r\n"),
+            "{head}"
+        );
         assert!(!first.is_empty());
         server.stop();
         assert_eq!(curl.rest(), "");
@@ -261,7 +283,10 @@ fn curl_follows_over_http_2_where_the_server_speaks_it() {
         let Some(mut curl) = Curl::get(&server, "/events/lobby", &args) else { return };
         let head = curl.block();
         assert!(head.starts_with("HTTP/2 200"), "{head}");
-        assert!(head.contains("content-type: text/event-stream") && !head.contains("connection:"), "{head}");
+        assert!(
+            head.contains("content-type: text/event-stream") && !head.contains("connection:"),
+            "{head}"
+        );
         assert!(curl.block().ends_with("event: stream-open\ndata:"));
         let greeting = server.publish("lobby", "event=greeting", "\"é\"");
         curl.prints(&format!("id: {greeting}\nevent: greeting\ndata: \"é\"\n\n"));

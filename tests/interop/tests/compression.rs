@@ -20,7 +20,9 @@ async fn tower_http_leaves_event_streams_alone() {
 }
 
 /// The encoding of an event stream that an app with `Compress` answers with.
-async fn encoding(finish: fn(&mut HttpResponseBuilder) -> &mut HttpResponseBuilder) -> Option<String> {
+async fn encoding(
+    finish: fn(&mut HttpResponseBuilder) -> &mut HttpResponseBuilder,
+) -> Option<String> {
     let events = web::to(move || async move {
         let mut res = HttpResponse::Ok();
         finish(res.content_type("text/event-stream"));
@@ -35,5 +37,8 @@ async fn encoding(finish: fn(&mut HttpResponseBuilder) -> &mut HttpResponseBuild
 #[actix_web::test]
 async fn actix_web_compresses_event_streams_unless_their_encoding_is_set() {
     assert_eq!(encoding(|res| res).await.as_deref(), Some("gzip"));
-    assert_eq!(encoding(|res| res.insert_header(ContentEncoding::Identity)).await.as_deref(), Some("identity"));
+    assert_eq!(
+        encoding(|res| res.insert_header(ContentEncoding::Identity)).await.as_deref(),
+        Some("identity")
+    );
 }

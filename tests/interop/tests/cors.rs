@@ -43,7 +43,9 @@ fn a_page_elsewhere_follows(app: impl FnOnce(EventStream, &str) -> Router) {
     let address = listener.local_addr().unwrap().to_string();
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async { axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), app).await })
+        runtime.block_on(async {
+            axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), app).await
+        })
     });
 
     let relay = Relay::to(&address);

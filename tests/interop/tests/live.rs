@@ -1,4 +1,5 @@
-//! Frameworks that copy a body on to a socket by themselves do it as it comes: an event is out before the next is there.
+//! Frameworks that copy a body on to a socket by themselves do it as it comes: an event is out
+//! before the next is there.
 
 use std::future::ready;
 use std::io::{Read, Write};
@@ -37,8 +38,12 @@ fn actix_web_sends_each_event_at_once() {
     thread::spawn(move || {
         let server = HttpServer::new(move || {
             let body = body.clone();
-            App::new()
-                .route("/", web::to(move || ready(HttpResponse::Ok().streaming(body.subscribe("lobby").into_body()))))
+            App::new().route(
+                "/",
+                web::to(move || {
+                    ready(HttpResponse::Ok().streaming(body.subscribe("lobby").into_body()))
+                }),
+            )
         });
         let server = server.workers(1).disable_signals().listen(listener).unwrap().run();
         actix_web::rt::System::new().block_on(server)
@@ -57,7 +62,10 @@ fn warp_sends_each_event_at_once() {
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            warp::serve(events).incoming(tokio::net::TcpListener::from_std(listener).unwrap()).run().await;
+            warp::serve(events)
+                .incoming(tokio::net::TcpListener::from_std(listener).unwrap())
+                .run()
+                .await;
         });
     });
     follow(&stream, address);
@@ -69,7 +77,9 @@ fn tide_sends_each_event_at_once() {
     let mut app = tide::with_state(stream.clone());
     app.at("/").get(|req: tide::Request<EventStream>| async move {
         let body = req.state().subscribe("lobby").into_body();
-        Ok(tide::Response::builder(200).body(tide::Body::from_reader(body.into_async_read(), None)).build())
+        Ok(tide::Response::builder(200)
+            .body(tide::Body::from_reader(body.into_async_read(), None))
+            .build())
     });
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

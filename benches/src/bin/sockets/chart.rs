@@ -1,4 +1,5 @@
-//! Results as pictures, legible on light and on dark pages. A scale is logarithmic only where figures lie far apart.
+//! Results as pictures, legible on light and on dark pages. A scale is logarithmic only where
+//! figures lie far apart.
 
 use std::fmt::Write;
 use std::fs;
@@ -87,19 +88,30 @@ pub(crate) fn draw(results: &Results, into: &Path) -> io::Result<()> {
             let mut bars = bars(figures, row, *crowd);
             for (row, contender, label) in more {
                 let of = CONTENDERS.iter().find(|known| known.name == *contender);
-                bars.extend(of.and_then(|of| Some(Bar::new(label, of.kind, figures.of(contender, *row, *crowd)?))));
+                bars.extend(of.and_then(|of| {
+                    Some(Bar::new(label, of.kind, figures.of(contender, *row, *crowd)?))
+                }));
             }
             Column { title: format!("{} connections", grouped(*crowd)), unit, bars }
         };
         crowds.iter().map(column).collect::<Vec<_>>()
     };
     let single = Section { title: "One event at a time", columns: columns(Row::Single, "us", &[]) };
-    let at_once =
-        [(Row::Batch, "limit", "send(2) alone, all in one"), (Row::Batch, "tokio", "eventstream on tokio, one call")];
-    let burst =
-        Section { title: "100 events, one right after the other", columns: columns(Row::Burst, "us", &at_once) };
-    let cpu =
-        picture(results, "Server CPU per delivered event", "microseconds, less is better", SPREAD, &[single, burst]);
+    let at_once = [
+        (Row::Batch, "limit", "send(2) alone, all in one"),
+        (Row::Batch, "tokio", "eventstream on tokio, one call"),
+    ];
+    let burst = Section {
+        title: "100 events, one right after the other",
+        columns: columns(Row::Burst, "us", &at_once),
+    };
+    let cpu = picture(
+        results,
+        "Server CPU per delivered event",
+        "microseconds, less is better",
+        SPREAD,
+        &[single, burst],
+    );
     fs::write(into.join("sockets-cpu.svg"), cpu)?;
 
     let latency = crowds.iter().map(|crowd| Column {
@@ -111,7 +123,13 @@ pub(crate) fn draw(results: &Results, into: &Path) -> io::Result<()> {
     let what = "milliseconds on a machine that the load generator shares, less is better";
     fs::write(
         into.join("sockets-latency.svg"),
-        picture(results, "From publishing to arrival", what, "the line goes from the median to 99 of 100", &[latency]),
+        picture(
+            results,
+            "From publishing to arrival",
+            what,
+            "the line goes from the median to 99 of 100",
+            &[latency],
+        ),
     )?;
 
     let Some(crowd) = figures.crowds(Row::Idle).pop() else { return Ok(()) };
@@ -124,7 +142,10 @@ pub(crate) fn draw(results: &Results, into: &Path) -> io::Result<()> {
         }
         Column { title: title.to_owned(), unit: "KiB", bars }
     };
-    let columns = vec![memory("idle", Row::Idle), memory("left behind by bursts of 100 x 1 kB", Row::AfterBursts)];
+    let columns = vec![
+        memory("idle", Row::Idle),
+        memory("left behind by bursts of 100 x 1 kB", Row::AfterBursts),
+    ];
     let title = "Server memory per connection";
     let what = format!("KiB at {} connections, less is better", grouped(crowd));
     let memory = picture(results, title, &what, SPREAD, &[Section { title: "", columns }]);
@@ -145,13 +166,20 @@ fn latencies(figures: &Figures, crowd: usize) -> Vec<Bar> {
     let most = self::bars(figures, Row::Latency99, crowd);
     for (bar, most) in bars.iter_mut().zip(most) {
         let median = bar.spread.median;
-        bar.spread = Spread { median, least: median, most: most.spread.median }.map(|micros| micros / 1000.0);
+        bar.spread = Spread { median, least: median, most: most.spread.median }
+            .map(|micros| micros / 1000.0);
         bar.figure = format!("{} \u{2013} {}", short(bar.spread.median), short(bar.spread.most));
     }
     bars
 }
 
-fn picture(results: &Results, title: &str, what: &str, lines: &str, sections: &[Section]) -> String {
+fn picture(
+    results: &Results,
+    title: &str,
+    what: &str,
+    lines: &str,
+    sections: &[Section],
+) -> String {
     let mut body = String::new();
     let mut y = MARGIN + 18.0;
     text(&mut body, MARGIN, y, "title", title);
@@ -162,10 +190,20 @@ fn picture(results: &Results, title: &str, what: &str, lines: &str, sections: &[
         y = draw_section(&mut body, section, y);
     }
     y += 26.0;
-    let note = format!("{}. Medians of {} alternated turns; {lines}.", results.machine.caption(), results.turns);
+    let note = format!(
+        "{}. Medians of {} alternated turns; {lines}.",
+        results.machine.caption(),
+        results.turns
+    );
     text(&mut body, MARGIN, y, "muted", &note);
     y += 18.0;
-    text(&mut body, MARGIN, y, "muted", "Only the ratios mean anything. Dashed: no server, a bound.");
+    text(
+        &mut body,
+        MARGIN,
+        y,
+        "muted",
+        "Only the ratios mean anything. Dashed: no server, a bound.",
+    );
     let height = y + MARGIN - 8.0;
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
@@ -190,7 +228,8 @@ fn draw_section(body: &mut String, section: &Section, mut y: f64) -> f64 {
     let height = labels.len() as f64 * LINE;
     for (index, column) in section.columns.iter().enumerate() {
         let x = MARGIN + LABELS + index as f64 * (width + GUTTER);
-        let figure = column.bars.iter().map(|bar| bar.figure.chars().count() + 1 + column.unit.len()).max();
+        let figure =
+            column.bars.iter().map(|bar| bar.figure.chars().count() + 1 + column.unit.len()).max();
         let scale = Scale::over(&column.bars, width - AROUND - DIGIT * figure.unwrap_or(0) as f64);
         let how = if scale.logarithmic { ", logarithmic scale" } else { "" };
         text(body, x, y, "muted", &format!("{}{how}", column.title));
@@ -249,7 +288,13 @@ fn draw_bar(body: &mut String, bar: &Bar, scale: &Scale, unit: &str, x: f64, mid
         );
     }
     let class = if bar.kind == Kind::Ours { "figure ours" } else { "figure" };
-    text(body, x + length.max(to - x) + 7.0, middle + 4.5, class, &format!("{} {unit}", bar.figure));
+    text(
+        body,
+        x + length.max(to - x) + 7.0,
+        middle + 4.5,
+        class,
+        &format!("{} {unit}", bar.figure),
+    );
 }
 
 /// Everybody in any of the columns; bounds first, then by figure in the last column that has one.
@@ -276,7 +321,8 @@ impl Scale {
     fn over(bars: &[Bar], width: f64) -> Self {
         let to = bars.iter().map(|bar| bar.spread.most).fold(0.0, f64::max).max(1e-6);
         // What is next to nothing does not stretch a logarithmic scale.
-        let smallest = bars.iter().map(|bar| bar.spread.median).filter(|figure| *figure > to * 1e-4);
+        let smallest =
+            bars.iter().map(|bar| bar.spread.median).filter(|figure| *figure > to * 1e-4);
         let smallest = smallest.fold(to, f64::min);
         if to / smallest > FAR_APART {
             let from = 10f64.powf((smallest * 0.7).log10().floor());
@@ -302,14 +348,19 @@ impl Scale {
         }
         let rough = self.to / 4.0;
         let decade = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|step| step * decade).find(|step| *step >= rough);
+        let step =
+            [1.0, 2.0, 5.0, 10.0].into_iter().map(|step| step * decade).find(|step| *step >= rough);
         let step = step.unwrap_or(rough);
         (0..=(self.to / step) as usize).map(|tick| tick as f64 * step).collect()
     }
 }
 
 fn text(body: &mut String, x: f64, y: f64, class: &str, content: &str) {
-    let _ = writeln!(body, "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>", escaped(content));
+    let _ = writeln!(
+        body,
+        "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\">{}</text>",
+        escaped(content)
+    );
 }
 
 fn escaped(text: &str) -> String {

@@ -71,7 +71,13 @@ pub(crate) const CONTENDERS: [Contender; 11] = [
         slow: true,
         ..BASE
     },
-    Contender { name: "better-sse", label: "better-sse", program: Program::Node("better-sse.js"), slow: true, ..BASE },
+    Contender {
+        name: "better-sse",
+        label: "better-sse",
+        program: Program::Node("better-sse.js"),
+        slow: true,
+        ..BASE
+    },
     Contender { name: "hyper", label: "bare hyper, silent", kind: Kind::Silent, ..BASE },
 ];
 
@@ -118,7 +124,8 @@ pub(crate) fn own(args: &[&str]) -> io::Result<Command> {
 
 /// What a program says of its version.
 pub(crate) fn version(program: &str, flag: &str) -> Result<String, String> {
-    let output = Command::new(program).arg(flag).output().map_err(|error| format!("{program}: {error}"))?;
+    let output =
+        Command::new(program).arg(flag).output().map_err(|error| format!("{program}: {error}"))?;
     let said = [output.stdout, output.stderr].concat();
     Ok(String::from_utf8_lossy(&said).trim().to_owned())
 }

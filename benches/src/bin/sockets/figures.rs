@@ -13,7 +13,8 @@ pub(crate) enum Row {
     /// From the stamp of an event to its arrival, microseconds.
     LatencyMedian,
     Latency99,
-    /// Server CPU per delivery, microseconds: 100 events published one after the other; in one call.
+    /// Server CPU per delivery, microseconds: 100 events published one after the other; in one
+    /// call.
     Burst,
     Batch,
     /// Bytes per connection: idle; what bursts leave behind; idle on a channel of its own.
@@ -71,13 +72,28 @@ impl Spread {
 }
 
 impl Figures {
-    pub(crate) fn add(&mut self, contender: &str, row: Row, connections: usize, turn: usize, figure: f64) {
+    pub(crate) fn add(
+        &mut self,
+        contender: &str,
+        row: Row,
+        connections: usize,
+        turn: usize,
+        figure: f64,
+    ) {
         let is_it = |series: &&mut Series| series.is(contender, row, connections);
         let series = match self.0.iter_mut().find(is_it) {
             Some(series) => series,
             None => {
                 let (contender, samples) = (contender.to_owned(), BTreeMap::new());
-                self.0.push(Series { contender, row, connections, median: 0.0, least: 0.0, most: 0.0, samples });
+                self.0.push(Series {
+                    contender,
+                    row,
+                    connections,
+                    median: 0.0,
+                    least: 0.0,
+                    most: 0.0,
+                    samples,
+                });
                 self.0.last_mut().expect("just pushed")
             }
         };
@@ -103,14 +119,19 @@ impl Figures {
     ) -> Option<f64> {
         let one = self.series(one, its_row, connections)?;
         let other = self.series(other, other_row, connections)?;
-        let joined = one.samples.iter().filter_map(|(turn, a)| Some(join(*a, *other.samples.get(turn)?)));
+        let joined =
+            one.samples.iter().filter_map(|(turn, a)| Some(join(*a, *other.samples.get(turn)?)));
         median(joined.collect())
     }
 
     /// The sizes of crowds there are figures of, by size.
     pub(crate) fn crowds(&self, row: Row) -> Vec<usize> {
-        let mut crowds: Vec<_> =
-            self.0.iter().filter(|series| series.row == row).map(|series| series.connections).collect();
+        let mut crowds: Vec<_> = self
+            .0
+            .iter()
+            .filter(|series| series.row == row)
+            .map(|series| series.connections)
+            .collect();
         crowds.sort_unstable();
         crowds.dedup();
         crowds

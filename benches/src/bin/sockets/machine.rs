@@ -22,7 +22,11 @@ impl Machine {
     pub(crate) fn now() -> Self {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let memory = read("/proc/meminfo");
-        let kilobytes = memory.split_whitespace().nth(1).and_then(|total| total.parse::<f64>().ok()).unwrap_or(0.0);
+        let kilobytes = memory
+            .split_whitespace()
+            .nth(1)
+            .and_then(|total| total.parse::<f64>().ok())
+            .unwrap_or(0.0);
         // What a distributor adds after the numbers says nothing here.
         let kernel = read("/proc/sys/kernel/osrelease");
         let kernel = kernel.trim().split('-').next().unwrap_or_default().to_owned();
@@ -43,30 +47,38 @@ impl Machine {
 
 fn versions() -> Vec<String> {
     let lock = include_str!("../../../Cargo.lock");
-    let locked =
-        ["axum", "actix-web", "actix-web-lab", "hyper", "tokio", "smol", "async-std"].into_iter().filter_map(|name| {
-            let package =
-                lock.split("[[package]]").find(|package| package.contains(&format!("name = \"{name}\"\n")))?;
+    let locked = ["axum", "actix-web", "actix-web-lab", "hyper", "tokio", "smol", "async-std"]
+        .into_iter()
+        .filter_map(|name| {
+            let package = lock
+                .split("[[package]]")
+                .find(|package| package.contains(&format!("name = \"{name}\"\n")))?;
             Some(format!("{name} {}", package.split('"').nth(3)?))
         });
     let node = ["@fanoutio/eventstream", "better-sse"].into_iter().filter_map(|name| {
-        let package = fs::read_to_string(peers().join("node_modules").join(name).join("package.json")).ok()?;
+        let package =
+            fs::read_to_string(peers().join("node_modules").join(name).join("package.json"))
+                .ok()?;
         let package: serde_json::Value = serde_json::from_str(&package).ok()?;
         Some(format!("{name} {}", package["version"].as_str()?))
     });
-    let programs = [("node", "--version"), ("nginx", "-v")].into_iter().filter_map(|(program, flag)| {
-        let said = version(program, flag).ok()?;
-        let number = said.trim_start_matches("nginx version: nginx/").trim_start_matches('v');
-        Some(format!("{program} {number}"))
-    });
+    let programs =
+        [("node", "--version"), ("nginx", "-v")].into_iter().filter_map(|(program, flag)| {
+            let said = version(program, flag).ok()?;
+            let number = said.trim_start_matches("nginx version: nginx/").trim_start_matches('v');
+            Some(format!("{program} {number}"))
+        });
     locked.chain(node).chain(programs).collect()
 }
 
 fn today() -> String {
-    let days = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 86_400);
+    let days =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 86_400);
     let mut year = 1970;
     let mut day = days;
-    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     while day >= 365 + u64::from(leap(year)) {
         day -= 365 + u64::from(leap(year));
         year += 1;

@@ -1,5 +1,5 @@
-//! Measures servers over sockets: ours on each runtime and inside axum, the peers, and the bounds, all by turns in one
-//! run.
+//! Measures servers over sockets: ours on each runtime and inside axum, the peers, and the bounds,
+//! all by turns in one run.
 //!
 //! ```text
 //! benches/peers/setup.sh                                  # once: the peers that are not Rust
@@ -7,14 +7,16 @@
 //! cargo run --release --manifest-path benches/Cargo.toml --features sockets --bin sockets -- draw
 //! ```
 //!
-//! Servers and the load generator are processes of their own. The generator opens N connections, has the server publish
-//! one event or a hundred, waits until everybody has received all of them, and accounts for each delivery by its number;
-//! the run reads what the server used meanwhile: CPU, all threads and children included, and memory. A figure is a median
-//! over the turns, a ratio the median of the ratios of each turn: **only ratios inside one run mean anything**.
+//! Servers and the load generator are processes of their own. The generator opens N connections,
+//! has the server publish one event or a hundred, waits until everybody has received all of them,
+//! and accounts for each delivery by its number; the run reads what the server used meanwhile: CPU,
+//! all threads and children included, and memory. A figure is a median over the turns, a ratio the
+//! median of the ratios of each turn: **only ratios inside one run mean anything**.
 //!
-//! A full run takes a quarter of an hour, prints a table and the targets, and writes `results/sockets.json` and pictures
-//! beside it. With `--quick` (three minutes), `--only NAME,...`, or `--crowds N,...` less is measured, and written to the
-//! target directory instead; `--turns N` changes how often. `draw` draws the pictures of the kept results anew. A peer that
+//! A full run takes a quarter of an hour, prints a table and the targets, and writes
+//! `results/sockets.json` and pictures beside it. With `--quick` (three minutes), `--only
+//! NAME,...`, or `--crowds N,...` less is measured, and written to the target directory instead;
+//! `--turns N` changes how often. `draw` draws the pictures of the kept results anew. A peer that
 //! is missing is skipped by name. Ends with failure where an event of ours was lost.
 
 mod accounts;
@@ -43,7 +45,8 @@ use self::machine::Machine;
 use self::results::{directory, Results};
 use self::run::{Effort, Findings};
 
-const USAGE: &str = "usage: sockets [--quick] [--only NAME,...] [--crowds N,...] [--turns N] | draw";
+const USAGE: &str =
+    "usage: sockets [--quick] [--only NAME,...] [--crowds N,...] [--turns N] | draw";
 
 fn main() -> ExitCode {
     let args: Vec<_> = env::args().skip(1).collect();
@@ -52,9 +55,8 @@ fn main() -> ExitCode {
         ["serve", name] => servers::run(name),
         ["load"] => load::run(),
         ["guard", program, ..] => guard::run(program, &args[2..]),
-        ["draw"] => {
-            Results::load(&directory().join("sockets.json")).and_then(|results| chart::draw(&results, &directory()))
-        }
+        ["draw"] => Results::load(&directory().join("sockets.json"))
+            .and_then(|results| chart::draw(&results, &directory())),
         _ => match Options::parse(&args) {
             Ok(options) => options.run(),
             Err(error) => Err(io::Error::other(format!("{error}\n{USAGE}"))),
@@ -78,18 +80,25 @@ struct Options {
 
 impl Options {
     fn parse(args: &[&str]) -> Result<Self, String> {
-        let mut options = Self { quick: false, turns: None, crowds: None, contenders: CONTENDERS.iter().collect() };
+        let mut options = Self {
+            quick: false,
+            turns: None,
+            crowds: None,
+            contenders: CONTENDERS.iter().collect(),
+        };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match *arg {
                 "--quick" => options.quick = true,
                 "--turns" => {
-                    let turns = args.next().and_then(|turns| turns.parse().ok()).filter(|turns| *turns > 0);
+                    let turns =
+                        args.next().and_then(|turns| turns.parse().ok()).filter(|turns| *turns > 0);
                     options.turns = Some(turns.ok_or("--turns takes a number")?);
                 }
                 "--crowds" => {
                     let crowds = args.next().ok_or("--crowds takes numbers")?.split(',');
-                    options.crowds = crowds.map(|crowd| crowd.parse().ok().filter(|crowd| *crowd > 0)).collect();
+                    options.crowds =
+                        crowds.map(|crowd| crowd.parse().ok().filter(|crowd| *crowd > 0)).collect();
                     options.crowds.as_ref().ok_or("--crowds takes numbers")?;
                 }
                 "--only" => options.contenders = only(args.next().ok_or("--only takes names")?)?,
@@ -100,15 +109,21 @@ impl Options {
     }
 
     fn run(self) -> io::Result<()> {
-        let (crowds, turns, phase) =
-            if self.quick { (vec![100, 1_000], 3, 0.2e9) } else { (vec![100, 1_000, 10_000], 5, 0.8e9) };
-        let whole = !self.quick && self.crowds.is_none() && self.contenders.len() == CONTENDERS.len();
-        let to = if whole { directory() } else { env::current_exe()?.with_file_name("sockets-partial") };
+        let (crowds, turns, phase) = if self.quick {
+            (vec![100, 1_000], 3, 0.2e9)
+        } else {
+            (vec![100, 1_000, 10_000], 5, 0.8e9)
+        };
+        let whole =
+            !self.quick && self.crowds.is_none() && self.contenders.len() == CONTENDERS.len();
+        let to =
+            if whole { directory() } else { env::current_exe()?.with_file_name("sockets-partial") };
         let crowds = self.crowds.unwrap_or(crowds);
         let effort = Effort { turns: self.turns.unwrap_or(turns), crowds, phase };
         let mut report = Report::default();
         let Findings { figures, accounts, skipped } = run::run(&effort, &self.contenders, &report);
-        let results = Results { machine: Machine::now(), turns: effort.turns, figures, accounts, skipped };
+        let results =
+            Results { machine: Machine::now(), turns: effort.turns, figures, accounts, skipped };
         results.print();
         let accounts = results.our_accounts();
         targets::targets(&results.figures, &accounts, &mut report);
@@ -127,7 +142,10 @@ impl Options {
 fn only(names: &str) -> Result<Vec<&'static Contender>, String> {
     let find = |name: &str| {
         let known = || CONTENDERS.map(|contender| contender.name).join(", ");
-        CONTENDERS.iter().find(|known| known.name == name).ok_or_else(|| format!("{name:?} is none of {}", known()))
+        CONTENDERS
+            .iter()
+            .find(|known| known.name == name)
+            .ok_or_else(|| format!("{name:?} is none of {}", known()))
     };
     names.split(',').map(find).collect()
 }

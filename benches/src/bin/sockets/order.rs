@@ -28,7 +28,10 @@ impl Order {
     pub(crate) fn parse(target: &str) -> Option<Self> {
         let (channel, query) = target.strip_prefix("/publish/")?.split_once('?')?;
         let value = |name| {
-            query.split('&').find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name)).map(|(_, v)| v)
+            query
+                .split('&')
+                .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))
+                .map(|(_, v)| v)
         };
         Some(Self {
             channel: channel.to_owned(),

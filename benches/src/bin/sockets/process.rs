@@ -1,13 +1,15 @@
 //! Child processes, and what they cost.
 //!
-//! CPU is the sum of what the scheduler accounts to each thread, in nanoseconds (`/proc/PID/task/*/schedstat`); only its
-//! division into user and system comes from clock ticks (`/proc/PID/stat`), which the kernel samples.
+//! CPU is the sum of what the scheduler accounts to each thread, in nanoseconds
+//! (`/proc/PID/task/*/schedstat`); only its division into user and system comes from clock ticks
+//! (`/proc/PID/stat`), which the kernel samples.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// A process that ends when its standard input is closed, and is killed if it is one of a kind that may not.
+/// A process that ends when its standard input is closed, and is killed if it is one of a kind that
+/// may not.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -60,12 +62,14 @@ impl Process {
     pub(crate) fn cpu(&self) -> Cpu {
         let mut cpu = Cpu::default();
         for pid in self.family() {
-            for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+            for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten()
+            {
                 let ran = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
                 cpu.total += ran.split(' ').next().and_then(|ran| ran.parse().ok()).unwrap_or(0.0);
             }
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            // A name may hold anything, so fields are counted from its end: user and system are the 14th and 15th.
+            // A name may hold anything, so fields are counted from its end: user and system are the
+            // 14th and 15th.
             let fields = stat.rsplit(") ").next().unwrap_or_default();
             let mut ticks = fields.split(' ').skip(11).map(|ticks| ticks.parse().unwrap_or(0.0));
             cpu.user += ticks.next().unwrap_or(0.0);
@@ -88,7 +92,8 @@ impl Process {
         let mut family = vec![self.child.id()];
         let mut asked = 0;
         while let Some(pid) = family.get(asked) {
-            let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+            let children =
+                fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
             family.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
             asked += 1;
         }

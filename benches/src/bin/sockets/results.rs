@@ -45,7 +45,10 @@ impl Results {
 
     pub(crate) fn print(&self) {
         println!("{}\n{}", self.machine.caption(), self.machine.versions.join(", "));
-        println!("Medians of {} turns, (least to most). nchan's CPU includes a POST for each event;", self.turns);
+        println!(
+            "Medians of {} turns, (least to most). nchan's CPU includes a POST for each event;",
+            self.turns
+        );
         println!("our keep-alive is on, the peers' is as they come. Latencies include the load generator's share of the cores.");
         for (row, title) in Row::ALL {
             let crowds = self.figures.crowds(row);
@@ -57,23 +60,40 @@ impl Results {
             crowds.iter().for_each(|crowd| print!("{:>28}", format!("N={crowd}")));
             println!();
             for contender in &CONTENDERS {
-                let cells: Vec<_> = crowds.iter().map(|crowd| self.figures.of(contender.name, row, *crowd)).collect();
+                let cells: Vec<_> = crowds
+                    .iter()
+                    .map(|crowd| self.figures.of(contender.name, row, *crowd))
+                    .collect();
                 if cells.iter().any(Option::is_some) {
                     print!("  {:<32}", contender.label);
-                    cells.into_iter().for_each(|cell| print!("{:>28}", cell.map_or("-".to_owned(), text)));
+                    cells
+                        .into_iter()
+                        .for_each(|cell| print!("{:>28}", cell.map_or("-".to_owned(), text)));
                     println!();
                 }
             }
         }
         println!(
             "\n{:<34}{:>12}{:>9}{:>11}{:>13}{:>9}{:>7}",
-            "what became of the events", "delivered", "missing", "duplicate", "out of order", "foreign", "ended"
+            "what became of the events",
+            "delivered",
+            "missing",
+            "duplicate",
+            "out of order",
+            "foreign",
+            "ended"
         );
         for contender in &CONTENDERS {
             if let Some(of) = self.accounts.get(contender.name) {
                 println!(
                     "  {:<32}{:>12}{:>9}{:>11}{:>13}{:>9}{:>7}",
-                    contender.label, of.deliveries, of.missing, of.duplicates, of.out_of_order, of.foreign, of.ended
+                    contender.label,
+                    of.deliveries,
+                    of.missing,
+                    of.duplicates,
+                    of.out_of_order,
+                    of.foreign,
+                    of.ended
                 );
             }
         }

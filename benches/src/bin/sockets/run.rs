@@ -41,7 +41,8 @@ pub(crate) struct Findings {
 
 pub(crate) fn run(effort: &Effort, contenders: &[&Contender], report: &Report) -> Findings {
     let mut findings = Findings::default();
-    let present: Vec<_> = contenders.iter().copied().filter(|contender| findings.admits(contender)).collect();
+    let present: Vec<_> =
+        contenders.iter().copied().filter(|contender| findings.admits(contender)).collect();
     let ceiling = raise_file_limit().saturating_sub(SPARE) as usize;
     let mut crowds: Vec<_> = effort.crowds.iter().map(|crowd| *crowd.min(&ceiling)).collect();
     if crowds != effort.crowds {
@@ -53,15 +54,26 @@ pub(crate) fn run(effort: &Effort, contenders: &[&Contender], report: &Report) -
             let largest = crowds.last() == Some(&crowd);
             for place in 0..present.len() {
                 // Every other turn backwards, so that none is always behind the same one.
-                let contender = present[if turn % 2 == 0 { place } else { present.len() - 1 - place }];
-                report.progress(&format!("turn {} of {}, N={crowd}, {}", turn + 1, effort.turns, contender.label));
-                let mut pass = Pass { contender, crowd, turn, phase: effort.phase, findings: &mut findings };
+                let contender =
+                    present[if turn % 2 == 0 { place } else { present.len() - 1 - place }];
+                report.progress(&format!(
+                    "turn {} of {}, N={crowd}, {}",
+                    turn + 1,
+                    effort.turns,
+                    contender.label
+                ));
+                let mut pass =
+                    Pass { contender, crowd, turn, phase: effort.phase, findings: &mut findings };
                 let mut outcome = pass.measure(largest);
                 if outcome.is_ok() && largest && contender.many_channels {
                     outcome = pass.measure_channels();
                 }
                 if let Err(error) = outcome {
-                    findings.skip(format!("{}, N={crowd}, turn {}: {error}", contender.label, turn + 1));
+                    findings.skip(format!(
+                        "{}, N={crowd}, turn {}: {error}",
+                        contender.label,
+                        turn + 1
+                    ));
                 }
             }
         }
@@ -164,7 +176,13 @@ impl Pass<'_> {
     }
 
     /// As many rounds as the time of a phase allows.
-    fn phase(&mut self, stage: &mut Stage, row: Row, events: u64, as_batch: bool) -> io::Result<Outcome> {
+    fn phase(
+        &mut self,
+        stage: &mut Stage,
+        row: Row,
+        events: u64,
+        as_batch: bool,
+    ) -> io::Result<Outcome> {
         let (outcome, trial, _) = stage.publish(1, events.min(10), SMALL, as_batch)?;
         self.account(&outcome);
         let each = trial * if as_batch { 1.0 } else { (events / events.min(10)) as f64 };
@@ -188,7 +206,8 @@ impl Pass<'_> {
     }
 
     fn account(&mut self, outcome: &Outcome) {
-        *self.findings.accounts.entry(self.contender.name.to_owned()).or_default() += outcome.accounts;
+        *self.findings.accounts.entry(self.contender.name.to_owned()).or_default() +=
+            outcome.accounts;
     }
 }
 
@@ -200,7 +219,10 @@ struct Stage {
 
 impl Stage {
     fn start(contender: &Contender) -> io::Result<Self> {
-        Ok(Self { server: contender.start()?, load: Process::start(own(&["load"])?, Ending::Kill)? })
+        Ok(Self {
+            server: contender.start()?,
+            load: Process::start(own(&["load"])?, Ending::Kill)?,
+        })
     }
 
     fn open(&mut self, connections: usize, channels: usize) -> io::Result<()> {
@@ -219,12 +241,20 @@ impl Stage {
         let outcome = self.published(&Command::WarmUp)?;
         match outcome.accounts.missing {
             0 => Ok(()),
-            missing => Err(io::Error::other(format!("{missing} events never arrived while warming up"))),
+            missing => {
+                Err(io::Error::other(format!("{missing} events never arrived while warming up")))
+            }
         }
     }
 
     /// With the server's CPU meanwhile in nanoseconds: the total, and the user's part.
-    fn publish(&mut self, rounds: u64, events: u64, size: usize, as_batch: bool) -> io::Result<(Outcome, f64, f64)> {
+    fn publish(
+        &mut self,
+        rounds: u64,
+        events: u64,
+        size: usize,
+        as_batch: bool,
+    ) -> io::Result<(Outcome, f64, f64)> {
         let before: Cpu = self.server.process.cpu();
         let outcome = self.published(&Command::Publish { rounds, events, size, as_batch })?;
         let (total, user) = self.server.process.cpu().since(before);
@@ -244,8 +274,10 @@ impl Stage {
 
     fn command(&mut self, command: &Command) -> io::Result<Answer> {
         self.load.say(&serde_json::to_string(command)?)?;
-        let line =
-            self.load.hear().map_err(|error| io::Error::new(error.kind(), format!("load generator: {error}")))?;
+        let line = self
+            .load
+            .hear()
+            .map_err(|error| io::Error::new(error.kind(), format!("load generator: {error}")))?;
         Ok(serde_json::from_str(&line)?)
     }
 }
@@ -254,6 +286,7 @@ impl Stage {
 fn raise_file_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let current = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    let current =
+        if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
     current.unwrap_or(u64::MAX)
 }

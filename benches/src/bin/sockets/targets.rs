@@ -8,7 +8,9 @@ use crate::figures::{Figures, Row};
 /// Those whose figures were not measured are left out.
 pub(crate) fn targets(figures: &Figures, accounts: &Accounts, report: &mut Report) {
     let mut ratio = |what: &str, row, connections, ours, theirs, at_most| {
-        if let Some(ratio) = figures.paired((ours, row), (theirs, row), connections, |ours, theirs| ours / theirs) {
+        if let Some(ratio) =
+            figures.paired((ours, row), (theirs, row), connections, |ours, theirs| ours / theirs)
+        {
             report.target(format!("{what}, N={connections}"), ratio, at_most);
         }
     };
@@ -22,22 +24,46 @@ pub(crate) fn targets(figures: &Figures, accounts: &Accounts, report: &mut Repor
     ratio("100 in one call / one send(2) for all", Row::Batch, 1_000, "tokio", "limit", 2.0);
     ratio("100 in one call / one send(2) for all", Row::Batch, 10_000, "tokio", "limit", 1.6);
     for connections in [1_000, 10_000] {
-        ratio("in axum, one event at a time / axum's", Row::Single, connections, "ours-in-axum", "axum", 0.95);
-        ratio("in axum, 100 publishes / axum's", Row::Burst, connections, "ours-in-axum", "axum", 0.50);
+        ratio(
+            "in axum, one event at a time / axum's",
+            Row::Single,
+            connections,
+            "ours-in-axum",
+            "axum",
+            0.95,
+        );
+        ratio(
+            "in axum, 100 publishes / axum's",
+            Row::Burst,
+            connections,
+            "ours-in-axum",
+            "axum",
+            0.50,
+        );
     }
 
     // Pages are counted, so only a large crowd tells bytes.
     let Some(crowd) = figures.crowds(Row::Idle).pop() else { return };
     let more = |ours: f64, theirs: f64| ours - theirs;
     if let Some(bytes) = figures.paired(("tokio", Row::Idle), ("hyper", Row::Idle), crowd, more) {
-        report.target(format!("idle bytes per connection over silent hyper, N={crowd}"), bytes, 512.0);
+        report.target(
+            format!("idle bytes per connection over silent hyper, N={crowd}"),
+            bytes,
+            512.0,
+        );
     }
     if let Some(spread) = figures.of("tokio", Row::AfterBursts, crowd) {
-        report.target(format!("bytes per connection left by bursts of 100 x 1 kB, N={crowd}"), spread.median, 2048.0);
+        report.target(
+            format!("bytes per connection left by bursts of 100 x 1 kB, N={crowd}"),
+            spread.median,
+            2048.0,
+        );
     }
     for channels in figures.crowds(Row::IdleApart) {
         let name = (channels - 1).to_string().len() + 1;
-        if let Some(bytes) = figures.paired(("tokio", Row::IdleApart), ("tokio", Row::Idle), channels, more) {
+        if let Some(bytes) =
+            figures.paired(("tokio", Row::IdleApart), ("tokio", Row::Idle), channels, more)
+        {
             report.target(
                 format!("bytes per channel with one subscriber, {channels} channels"),
                 bytes,

@@ -94,7 +94,10 @@ struct Line {
 impl Relay {
     pub(crate) fn to(address: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let relay = Self { url: format!("http://{}", listener.local_addr().unwrap()), line: Arc::default() };
+        let relay = Self {
+            url: format!("http://{}", listener.local_addr().unwrap()),
+            line: Arc::default(),
+        };
         relay.mend(address);
         let line = relay.line.clone();
         thread::spawn(move || {

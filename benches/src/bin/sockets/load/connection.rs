@@ -133,7 +133,8 @@ impl Received {
     fn fill(&mut self, seq: u64) -> bool {
         let Some(index) = self.gaps.iter().position(|gap| gap.contains(&seq)) else { return false };
         let gap = self.gaps.swap_remove(index);
-        self.gaps.extend([gap.start..seq, seq + 1..gap.end].into_iter().filter(|gap| !gap.is_empty()));
+        self.gaps
+            .extend([gap.start..seq, seq + 1..gap.end].into_iter().filter(|gap| !gap.is_empty()));
         true
     }
 }
@@ -150,7 +151,8 @@ fn number(digits: &[u8]) -> (u64, &[u8]) {
     (digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')), rest)
 }
 
-/// From one of several addresses, since one has too few ports; closes by reset, since a closed port waits else.
+/// From one of several addresses, since one has too few ports; closes by reset, since a closed port
+/// waits else.
 fn connect(to: SocketAddr, index: usize) -> io::Result<std::net::TcpStream> {
     let from = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2 + (index / PER_ADDRESS) as u8), 0));
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;

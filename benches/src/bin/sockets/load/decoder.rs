@@ -92,13 +92,14 @@ impl Decoder {
                     line.strip_prefix(':').map(str::trim)
                 };
                 let status = head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0);
-                self.state = match header("content-length").map(|length| length.parse().unwrap_or(0)) {
-                    _ if header("transfer-encoding") == Some("chunked") => State::ChunkSize(0),
-                    Some(0) => State::Head,
-                    Some(length) => State::Sized(length),
-                    None if status == 204 => State::Head,
-                    None => State::Plain,
-                };
+                self.state =
+                    match header("content-length").map(|length| length.parse().unwrap_or(0)) {
+                        _ if header("transfer-encoding") == Some("chunked") => State::ChunkSize(0),
+                        Some(0) => State::Head,
+                        Some(length) => State::Sized(length),
+                        None if status == 204 => State::Head,
+                        None => State::Plain,
+                    };
                 let took = header(crate::order::TOOK).and_then(|took| took.parse().ok());
                 self.partial = Vec::new();
                 part(Part::Head(Head { status, took }));

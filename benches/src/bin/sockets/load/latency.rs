@@ -37,8 +37,11 @@ impl Latencies {
 fn bucket(micros: u64) -> usize {
     let micros = micros.max(1);
     let doubling = micros.ilog2();
-    let step =
-        if doubling >= 4 { (micros >> (doubling - 4)) as u32 & 15 } else { (micros << (4 - doubling)) as u32 & 15 };
+    let step = if doubling >= 4 {
+        (micros >> (doubling - 4)) as u32 & 15
+    } else {
+        (micros << (4 - doubling)) as u32 & 15
+    };
     (doubling * STEPS + step) as usize
 }
 

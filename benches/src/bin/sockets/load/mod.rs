@@ -1,6 +1,8 @@
-//! The load generator: a process that opens connections, has events published, and accounts for each of them.
+//! The load generator: a process that opens connections, has events published, and accounts for
+//! each of them.
 //!
-//! It obeys commands on its standard input and answers each with a line; see [`Command`] and [`Answer`].
+//! It obeys commands on its standard input and answers each with a line; see [`Command`] and
+//! [`Answer`].
 
 mod connection;
 mod decoder;
@@ -21,11 +23,13 @@ use crate::order::{data, SMALL};
 
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum Command {
-    /// Connections spread evenly over channels; all events go to the first one. Those open before are closed.
+    /// Connections spread evenly over channels; all events go to the first one. Those open before
+    /// are closed.
     Open { to: SocketAddr, connections: usize, channels: usize, dialect: Dialect },
     /// Publishes until everybody has received an event, and then some more.
     WarmUp,
-    /// Has events published, again and again, each time when the last of the time before has reached everybody.
+    /// Has events published, again and again, each time when the last of the time before has
+    /// reached everybody.
     Publish { rounds: u64, events: u64, size: usize, as_batch: bool },
     /// Closes by reset.
     Close,
@@ -72,7 +76,9 @@ pub(crate) fn run() -> io::Result<()> {
     for line in io::stdin().lock().lines() {
         let command = serde_json::from_str(&line?)?;
         let answer = match command {
-            Command::Open { to, connections, channels, dialect } => load.open(to, connections, channels, dialect)?,
+            Command::Open { to, connections, channels, dialect } => {
+                load.open(to, connections, channels, dialect)?
+            }
             Command::WarmUp => Answer::Published(load.warm_up()?),
             Command::Publish { rounds, events, size, as_batch } => {
                 Answer::Published(load.publish(rounds, events, size, as_batch, PATIENCE)?)
@@ -114,7 +120,13 @@ impl Load {
         })
     }
 
-    fn open(&mut self, to: SocketAddr, connections: usize, channels: usize, dialect: Dialect) -> io::Result<Answer> {
+    fn open(
+        &mut self,
+        to: SocketAddr,
+        connections: usize,
+        channels: usize,
+        dialect: Dialect,
+    ) -> io::Result<Answer> {
         self.close();
         self.tally = Tally::default();
         let mut because = None;
@@ -122,7 +134,11 @@ impl Load {
             for index in self.connections.len()..connections.min(self.connections.len() + AT_ONCE) {
                 match Connection::open(to, index, index % channels) {
                     Ok(mut connection) => {
-                        self.poll.registry().register(&mut connection.socket, Token(index), Interest::READABLE)?;
+                        self.poll.registry().register(
+                            &mut connection.socket,
+                            Token(index),
+                            Interest::READABLE,
+                        )?;
                         self.connections.push(connection);
                     }
                     Err(error) => {
@@ -140,8 +156,8 @@ impl Load {
         Ok(Answer::Opened { connections: self.connections.len(), because })
     }
 
-    /// Some servers answer a request before they have subscribed it: what such a one misses is published again. Then
-    /// enough for a compiler that compiles what is used.
+    /// Some servers answer a request before they have subscribed it: what such a one misses is
+    /// published again. Then enough for a compiler that compiles what is used.
     fn warm_up(&mut self) -> io::Result<Outcome> {
         const ENOUGH: u64 = 20_000;
         for _ in 0..5 {
@@ -164,7 +180,11 @@ impl Load {
     ) -> io::Result<Outcome> {
         let from = self.next;
         self.next += rounds * events;
-        let crowd = self.connections.iter_mut().filter_map(|connection| connection.expect(from).then_some(())).count();
+        let crowd = self
+            .connections
+            .iter_mut()
+            .filter_map(|connection| connection.expect(from).then_some(()))
+            .count();
         let each_round = crowd as u64 * events;
         self.tally = Tally::default();
         let mut publishing = Vec::new();
@@ -177,7 +197,12 @@ impl Load {
                 missing = self.tally.left + (rounds - round - 1) * each_round;
                 break;
             }
-            publishing.extend(self.control.as_ref().and_then(|control| control.took).map(|took| took / events as f64));
+            publishing.extend(
+                self.control
+                    .as_ref()
+                    .and_then(|control| control.took)
+                    .map(|took| took / events as f64),
+            );
         }
         publishing.sort_by(f64::total_cmp);
         Ok(Outcome {
@@ -201,7 +226,11 @@ impl Load {
     }
 
     /// Reads what comes until it is enough; false where nothing came any more.
-    fn pump(&mut self, patience: Duration, enough: impl Fn(&Tally, &Control) -> bool) -> io::Result<bool> {
+    fn pump(
+        &mut self,
+        patience: Duration,
+        enough: impl Fn(&Tally, &Control) -> bool,
+    ) -> io::Result<bool> {
         let nobody = Control::default();
         let mut last = Instant::now();
         while !enough(&self.tally, self.control.as_ref().unwrap_or(&nobody)) {
@@ -270,7 +299,8 @@ impl Control {
             }
             _ => {
                 let way = if as_batch { "batch" } else { "singly" };
-                let target = format!("/publish/c0?from={from}&events={events}&size={size}&way={way}");
+                let target =
+                    format!("/publish/c0?from={from}&events={events}&size={size}&way={way}");
                 self.send(&target, "")
             }
         }
@@ -284,8 +314,10 @@ impl Control {
     }
 
     fn send(&mut self, target: &str, body: &str) -> io::Result<()> {
-        let request =
-            format!("POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let request = format!(
+            "POST {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
         let socket = self.socket.as_mut().ok_or(ErrorKind::NotConnected)?;
         self.waiting = true;
         // The last request was answered, so the socket has room.
@@ -306,7 +338,10 @@ impl Control {
                     });
                     let Some(head) = answer else { continue };
                     if !(200..300).contains(&head.status) {
-                        return Err(io::Error::other(format!("publishing was answered with {}", head.status)));
+                        return Err(io::Error::other(format!(
+                            "publishing was answered with {}",
+                            head.status
+                        )));
                     }
                     self.took = head.took.map(|took| took as f64);
                     self.waiting = false;

@@ -40,7 +40,9 @@ async fn events(channel: Path<String>, channels: web::Data<Channels>) -> impl ac
 
 async fn publish(uri: Uri, channels: web::Data<Channels>) -> HttpResponse {
     match uri.path_and_query().and_then(|target| Order::parse(target.as_str())) {
-        Some(order) => HttpResponse::NoContent().insert_header((TOOK, channels.publish(&order))).finish(),
+        Some(order) => {
+            HttpResponse::NoContent().insert_header((TOOK, channels.publish(&order))).finish()
+        }
         None => HttpResponse::NotFound().finish(),
     }
 }

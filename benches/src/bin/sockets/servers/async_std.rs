@@ -9,7 +9,10 @@ use super::ours::Ours;
 use super::smol::connection;
 
 pub(super) fn ours(listener: TcpListener) -> io::Result<()> {
-    let stream = EventStream::builder().runtime(eventstream::runtime::AsyncStd).build().map_err(io::Error::other)?;
+    let stream = EventStream::builder()
+        .runtime(eventstream::runtime::AsyncStd)
+        .build()
+        .map_err(io::Error::other)?;
     async_std::task::block_on(async {
         let listener = async_std::net::TcpListener::from(listener);
         loop {

@@ -25,7 +25,9 @@ pub(super) fn theirs(listener: TcpListener) -> io::Result<()> {
     let events = move |Path(channel): Path<String>| {
         let events = channels.subscribe(&channel).map(|message| {
             let message = message.expect("no lag");
-            Ok::<_, Infallible>(Event::default().id(message.id()).event(&message.name).data(&message.data))
+            Ok::<_, Infallible>(
+                Event::default().id(message.id()).event(&message.name).data(&message.data),
+            )
         });
         async { Sse::new(events) }
     };
@@ -33,7 +35,9 @@ pub(super) fn theirs(listener: TcpListener) -> io::Result<()> {
         let took = order(&uri).map(|order| publishing.publish(&order));
         async move { answer(took) }
     };
-    let router = Router::new().route("/events/{channel}", get(events)).route("/publish/{channel}", post(publish));
+    let router = Router::new()
+        .route("/events/{channel}", get(events))
+        .route("/publish/{channel}", post(publish));
     serve(&runtime()?, listener, router)
 }
 
@@ -50,7 +54,9 @@ pub(super) fn ours(listener: TcpListener) -> io::Result<()> {
             }
         }
     };
-    let router = Router::new().route_service("/events/{channel}", events).route("/publish/{channel}", post(publish));
+    let router = Router::new()
+        .route_service("/events/{channel}", events)
+        .route("/publish/{channel}", post(publish));
     serve(&runtime, listener, router)
 }
 
@@ -60,7 +66,10 @@ fn order(uri: &Uri) -> Option<Order> {
 
 fn answer(took: Option<u64>) -> (StatusCode, HeaderMap) {
     match took {
-        Some(took) => (StatusCode::NO_CONTENT, HeaderMap::from_iter([(TOOK.parse().expect("a name"), took.into())])),
+        Some(took) => (
+            StatusCode::NO_CONTENT,
+            HeaderMap::from_iter([(TOOK.parse().expect("a name"), took.into())]),
+        ),
         None => (StatusCode::NOT_FOUND, HeaderMap::new()),
     }
 }

@@ -1,5 +1,5 @@
-//! The bounds: nothing but send(2) of ready bytes, once per socket for each event, or once for a whole batch. By one
-//! thread: a second one made no difference to CPU per delivery.
+//! The bounds: nothing but send(2) of ready bytes, once per socket for each event, or once for a
+//! whole batch. By one thread: a second one made no difference to CPU per delivery.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +12,8 @@ use crate::order::{subscribed, Order, TOOK};
 /// All are on one channel.
 type Clients = Arc<Mutex<Vec<TcpStream>>>;
 
-const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+const HEAD: &[u8] =
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 pub(super) fn serve(listener: TcpListener) -> io::Result<()> {
     let clients = Clients::default();

@@ -1,6 +1,8 @@
-//! The servers that are programs of ours: eventstream on its runtimes, the Rust peers, and the bounds.
+//! The servers that are programs of ours: eventstream on its runtimes, the Rust peers, and the
+//! bounds.
 //!
-//! Each is a process of its own, listens on a port it prints, and ends when its standard input is closed.
+//! Each is a process of its own, listens on a port it prints, and ends when its standard input is
+//! closed.
 
 mod actix;
 mod async_std;
@@ -55,8 +57,8 @@ pub(crate) fn run(name: &str) -> io::Result<()> {
     serve(listener)
 }
 
-/// What is answered to a request. The body is concrete and the future small, for hyper keeps room for both as long as the
-/// connection lasts.
+/// What is answered to a request. The body is concrete and the future small, for hyper keeps room
+/// for both as long as the connection lasts.
 trait Respond: Clone + Send + 'static {
     type Body: Body<Data = Bytes, Error = Infallible> + Send + 'static;
 
@@ -66,14 +68,18 @@ trait Respond: Clone + Send + 'static {
     ) -> impl Future<Output = Response<Self::Body>> + Send + 'static + use<Self>;
 }
 
-/// A connection that stays open at no cost but hyper's own; it keeps room for headers as soon as there is one.
+/// A connection that stays open at no cost but hyper's own; it keeps room for headers as soon as
+/// there is one.
 #[derive(Clone, Debug)]
 struct Silent;
 
 impl Respond for Silent {
     type Body = Self;
 
-    fn respond(&self, _: Request<Incoming>) -> impl Future<Output = Response<Self>> + Send + 'static + use<> {
+    fn respond(
+        &self,
+        _: Request<Incoming>,
+    ) -> impl Future<Output = Response<Self>> + Send + 'static + use<> {
         let mut answer = Response::new(Self);
         answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         ready(answer)
@@ -84,7 +90,10 @@ impl Body for Silent {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         Poll::Pending
     }
 }

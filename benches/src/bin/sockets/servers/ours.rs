@@ -17,7 +17,10 @@ pub(super) struct Ours(pub(super) EventStream);
 impl Respond for Ours {
     type Body = Body;
 
-    fn respond(&self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send + 'static + use<> {
+    fn respond(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Response<Body>> + Send + 'static + use<> {
         match subscribed(request.uri().path()) {
             Some(channel) => Either::Left(self.0.run(&request, Response::new(()), channel)),
             None => Either::Right(Box::pin(obey(self.0.clone(), request))),
@@ -44,7 +47,10 @@ pub(super) async fn publish(stream: &EventStream, order: &Order) -> u64 {
     let event = |data| Event::new("message").data(data);
     let start = Instant::now();
     if order.as_batch {
-        publisher.publish_all(order.events().map(|(_, data)| event(data))).await.expect("valid events");
+        publisher
+            .publish_all(order.events().map(|(_, data)| event(data)))
+            .await
+            .expect("valid events");
     } else {
         for (_, data) in order.events() {
             publisher.publish(event(data)).await.expect("a valid event");

@@ -18,7 +18,10 @@ use super::ours::Ours;
 use super::{Respond, WORKERS};
 
 pub(super) fn ours(listener: TcpListener) -> io::Result<()> {
-    let stream = EventStream::builder().runtime(eventstream::runtime::Smol).build().map_err(io::Error::other)?;
+    let stream = EventStream::builder()
+        .runtime(eventstream::runtime::Smol)
+        .build()
+        .map_err(io::Error::other)?;
     let executor = Arc::new(Executor::new());
     for _ in 1..WORKERS {
         let executor = executor.clone();

@@ -43,9 +43,11 @@ async fn serve(listener: TcpListener, respond: impl Respond + Sync) -> io::Resul
         socket.set_nodelay(true)?;
         let respond = respond.clone();
         tokio::spawn(async move {
-            let service = service_fn(move |request| respond.respond(request).map(Ok::<_, Infallible>));
+            let service =
+                service_fn(move |request| respond.respond(request).map(Ok::<_, Infallible>));
             // It fails where the client resets, as all of them do at the end.
-            let _ = http1::Builder::new().serve_connection(Joined(TokioIo::new(socket)), service).await;
+            let _ =
+                http1::Builder::new().serve_connection(Joined(TokioIo::new(socket)), service).await;
         });
     }
 }
