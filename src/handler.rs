@@ -6,19 +6,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::future::{FutureExt, Map};
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use matchit::Router;
 use tower_service::Service;
 
-use crate::event_stream::EventStream;
+use crate::core::Core;
+use crate::percent::decode;
 use crate::run::{answer, Run};
-use crate::serve::{decode, Body, Channels, Params, Refusal, Template, Value};
+use crate::serve::{Body, Channels, Params, Refusal, Template, Value};
 
-/// An SSE endpoint: made once by [`EventStream::handler`] or [`EventStream::handler_fn`], called
-/// for each request.
+/// An SSE endpoint, made once and called for each request.
 ///
-/// Also a [`tower_service::Service`], for axum's `route_service` and other routers. Clones are
-/// cheap.
+/// [`EventStream::handler`](crate::EventStream::handler) and
+/// [`handler_fn`](crate::EventStream::handler_fn) make one. It is also a [`tower_service::Service`],
+/// for axum's `route_service` and other routers. Clones are cheap.
 ///
 /// ```
 /// use eventstream::EventStream;
@@ -32,13 +33,14 @@ use crate::serve::{decode, Body, Channels, Params, Refusal, Template, Value};
 /// ```
 #[derive(Clone)]
 pub struct Handler {
-    stream: EventStream,
-    channels: Source,
+    core: Arc<Core>,
+    channels: ChannelSource,
     path: Option<Pattern>,
 }
 
+/// Where the names of the channels come from.
 #[derive(Clone)]
-enum Source {
+enum ChannelSource {
     Templates(Arc<Result<Vec<Template>, String>>),
     Function(Arc<Lookup>),
 }
@@ -47,24 +49,25 @@ type Lookup = dyn Fn(&Request<()>) -> Channels + Send + Sync;
 type Pattern = Arc<Result<Router<()>, String>>;
 
 impl Handler {
-    pub(crate) fn templates(stream: EventStream, templates: &Channels) -> Self {
+    pub(crate) fn templates(core: Arc<Core>, templates: &Channels) -> Self {
         let templates =
             templates.as_slice().iter().map(|template| Template::parse(template)).collect();
-        Self { stream, channels: Source::Templates(Arc::new(templates)), path: None }
+        Self { core, channels: ChannelSource::Templates(Arc::new(templates)), path: None }
     }
 
     pub(crate) fn function(
-        stream: EventStream,
+        core: Arc<Core>,
         f: impl Fn(&Request<()>) -> Channels + Send + Sync + 'static,
     ) -> Self {
-        Self { stream, channels: Source::Function(Arc::new(f)), path: None }
+        Self { core, channels: ChannelSource::Function(Arc::new(f)), path: None }
     }
 
     /// Answers only paths of this pattern, such as `/rooms/{id}/events`, and takes parameters from
-    /// them; others get 404.
+    /// them. Any other path gets 404.
     ///
-    /// The pattern is matched against the URI as it arrives, and values are percent-decoded after.
-    /// `{*rest}` takes the rest of a path. [`Params`] in the request's extensions come first.
+    /// The pattern is matched against the URI as it arrives; captured values are percent-decoded
+    /// afterwards. `{*rest}` captures the rest of a path. [`Params`] in the request's extensions take
+    /// precedence.
     pub fn path(mut self, pattern: &str) -> Self {
         let mut router = Router::new();
         let router = match router.insert(pattern, ()) {
@@ -77,41 +80,36 @@ impl Handler {
 
     /// Answers a request.
     ///
-    /// A parameter that is missing, empty or not UTF-8 is answered with 400, a template or pattern
-    /// that does not parse with 500 for every request: each names what is wrong.
+    /// A parameter that is missing, empty or not UTF-8 is answered with 400. A template or pattern
+    /// that does not parse is answered with 500, whatever the request. The text names what is wrong.
     pub fn call<Q>(&self, req: Request<Q>) -> Run {
         let (parts, _) = req.into_parts();
         let req = Request::from_parts(parts, ());
         let routed = self.captures(req.uri().path());
-        Run::new(answer(&self.stream, &req, Response::new(()), routed, |captures| {
+        Run::new(answer(&self.core, &req, Response::new(()), routed, |captures| {
             match &self.channels {
-                Source::Function(f) => Ok(f(&req)),
-                Source::Templates(templates) => expand(templates, &req, &captures),
+                ChannelSource::Function(f) => Ok(f(&req)),
+                ChannelSource::Templates(templates) => expand(templates, &req, &captures),
             }
         }))
     }
 
     /// The values that the path pattern captures, still percent-encoded.
     fn captures<'p>(&self, path: &'p str) -> Result<Vec<(String, &'p str)>, Refusal> {
-        if let Source::Templates(templates) = &self.channels {
-            templates.as_ref().as_ref().map_err(|why| misconfigured(why))?;
+        if let ChannelSource::Templates(templates) = &self.channels {
+            templates.as_ref().as_ref().map_err(|why| Refusal::misconfigured(why))?;
         }
         let Some(pattern) = &self.path else { return Ok(Vec::new()) };
         match &**pattern {
-            Err(why) => Err(misconfigured(why)),
+            Err(why) => Err(Refusal::misconfigured(why)),
             Ok(router) => match router.at(path) {
                 Ok(found) => {
                     Ok(found.params.iter().map(|(name, value)| (name.to_owned(), value)).collect())
                 }
-                Err(_) => Err(Refusal::new(StatusCode::NOT_FOUND, "Not Found")),
+                Err(_) => Err(Refusal::not_found()),
             },
         }
     }
-}
-
-/// A mistake of the program's, not of the client's.
-fn misconfigured(why: &str) -> Refusal {
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, why)
 }
 
 fn expand(
@@ -129,7 +127,7 @@ fn expand(
                 .map(|(_, value)| decode(value)),
         }
     };
-    let templates = templates.as_ref().map_err(|why| misconfigured(why))?;
+    let templates = templates.as_ref().map_err(|why| Refusal::misconfigured(why))?;
     let channels: Result<Vec<_>, _> =
         templates.iter().map(|template| template.expand(route, req.uri())).collect();
     channels.map(Channels::from).map_err(|why| Refusal::bad_request(&why))
@@ -153,8 +151,8 @@ impl fmt::Debug for Handler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut handler = f.debug_struct("Handler");
         match &self.channels {
-            Source::Templates(templates) => handler.field("channels", templates),
-            Source::Function(_) => handler.field("channels", &"fn"),
+            ChannelSource::Templates(templates) => handler.field("channels", templates),
+            ChannelSource::Function(_) => handler.field("channels", &"fn"),
         };
         handler.finish_non_exhaustive()
     }

@@ -130,7 +130,8 @@
 //! No storage: events live in memory and end with the process. No transport of its own between
 //! processes.
 
-mod builder;
+mod core;
+mod error;
 mod event;
 mod event_stream;
 #[cfg(feature = "grip")]
@@ -139,27 +140,31 @@ pub mod grip;
 pub mod guide;
 mod handler;
 mod hub;
-mod named;
-#[cfg(feature = "grip")]
+mod limits;
+mod percent;
 mod proxy;
-mod publisher;
+mod publishing;
 mod run;
 pub mod runtime;
 mod serve;
+mod stats;
 mod subscription;
 mod sync;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 mod trace;
+mod wake;
 
-pub use builder::{BuildError, Builder};
+pub use error::{BuildError, BuildErrorKind, PublishError};
 pub use event::{Event, EventId, InvalidEvent};
-pub use event_stream::{EventStream, Stats};
+pub use event_stream::{Builder, ChannelPublisher, ChannelSink, EventStream};
 pub use handler::Handler;
-pub use hub::{History, Limits, SubscribeError};
-pub use publisher::{ChannelPublisher, ChannelSink, PublishError, Publishing};
+pub use hub::SubscribeError;
+pub use limits::{History, Limits};
+pub use publishing::Publishing;
 pub use run::Run;
 pub use serve::{Body, Channels, Params};
+pub use stats::Stats;
 pub use subscription::Subscription;
 
 /// The README's example is compiled with the tests.

@@ -1,13 +1,12 @@
 //! Ids: the stream's own `<epoch>-<seq>`, and the publishers'.
 
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use super::{forbidden, InvalidEvent, Mistake};
 
-const EPOCH_LEN: usize = 13;
 const MAX_GIVEN: usize = 1024;
 const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
@@ -94,7 +93,9 @@ impl FromStr for EventId {
     /// ([`Event::id`](crate::Event::id)).
     fn from_str(text: &str) -> Result<Self, InvalidEvent> {
         match refusal(text) {
-            Some(why) if !is_own_form(text) => Err(Mistake::Id { id: text.to_owned(), why }.into()),
+            Some(why) if Epoch::split(text).is_none() => {
+                Err(Mistake::Id { id: text.to_owned(), why }.into())
+            }
             _ => Ok(Self::given(text.into())),
         }
     }
@@ -113,107 +114,78 @@ pub(super) fn refusal(id: &str) -> Option<&'static str> {
         Some("contains a line break or a NUL")
     } else if id.starts_with(blank) || id.ends_with(blank) {
         Some("has a blank at an edge, which HTTP would trim")
-    } else if is_own_form(id) {
+    } else if Epoch::split(id).is_some() {
         Some("has the form of the stream's own ids")
     } else {
         None
     }
 }
 
-fn is_own_form(id: &str) -> bool {
-    match id.as_bytes().split_at_checked(EPOCH_LEN) {
-        Some((epoch, [b'-', digits @ ..])) => {
-            epoch.iter().all(|byte| DIGITS.contains(byte))
-                && !digits.is_empty()
-                && digits.iter().all(u8::is_ascii_digit)
-        }
-        _ => false,
-    }
-}
-
-/// Which life of an `EventStream` drew a seq: restarts and replicas never share one.
+/// Which life of an `EventStream` drew a seq: restarts and replicas never share an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Epoch([u8; EPOCH_LEN]);
 
-/// What a client's last event id says about where it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place<'a> {
-    /// Behind this seq of our own clock.
-    Seq(u64),
-    /// An id of our form that names no place: another epoch, or not as we write it.
-    Foreign,
-    /// Perhaps the id of a publisher.
-    Given(&'a str),
-}
-
 impl Epoch {
-    /// Adds the line `id: <epoch>-<seq>`.
-    pub(crate) fn write_line(self, seq: &str, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"id: ");
-        out.extend_from_slice(&self.0);
-        out.push(b'-');
-        out.extend_from_slice(seq.as_bytes());
-        out.push(b'\n');
-    }
-
-    /// Length of that line.
-    pub(crate) fn line_len(seq: &str) -> usize {
-        "id: ".len() + EPOCH_LEN + "-".len() + seq.len() + "\n".len()
-    }
-
-    /// 64 bits from the system's randomness, by way of the seeds of the standard library's hash
-    /// maps.
-    pub(crate) fn random() -> Self {
-        let mut bits = RandomState::new().build_hasher().finish();
-        let mut text = [0; EPOCH_LEN];
-        for place in text.iter_mut().rev() {
-            *place = DIGITS[(bits % 36) as usize];
+    /// Writes 64 bits of randomness in base 36.
+    pub(crate) fn new(entropy: u64) -> Self {
+        let (mut text, mut bits) = ([0; EPOCH_LEN], entropy);
+        for digit in text.iter_mut().rev() {
+            *digit = DIGITS[(bits % 36) as usize];
             bits /= 36;
         }
         Self(text)
     }
 
-    pub(crate) fn place(self, id: &str) -> Place<'_> {
-        if !is_own_form(id) {
-            return Place::Given(id);
-        }
-        let (epoch, digits) = (&id.as_bytes()[..EPOCH_LEN], &id[EPOCH_LEN + 1..]);
-        match digits.parse() {
-            // One spelling only, so that an id compares by its bytes.
-            Ok(seq) if epoch == self.0 && (digits == "0" || !digits.starts_with('0')) => {
-                Place::Seq(seq)
-            }
-            _ => Place::Foreign,
-        }
+    /// Takes apart an id of the form that streams give: its epoch, and its seq if that is spelt as
+    /// streams spell it. `None` if the id has another form.
+    pub(crate) fn split(id: &str) -> Option<(Self, Option<u64>)> {
+        let (epoch, rest) = id.as_bytes().split_first_chunk::<EPOCH_LEN>()?;
+        let [b'-', digits @ ..] = rest else { return None };
+        let own = !digits.is_empty()
+            && digits.iter().all(u8::is_ascii_digit)
+            && epoch.iter().all(|byte| DIGITS.contains(byte));
+        own.then(|| {
+            // One spelling only, so that ids compare by their bytes.
+            let canonical = digits == b"0" || digits[0] != b'0';
+            let seq = id[EPOCH_LEN + 1..].parse().ok().filter(|_| canonical);
+            (Self(*epoch), seq)
+        })
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 
-/// The longest id of ours: a u64 has at most 20 digits.
+/// The longest id that a stream gives: a u64 has at most 20 digits.
 pub(crate) const OWN_ID_MAX: usize = EPOCH_LEN + "-".len() + 20;
+pub(super) const EPOCH_LEN: usize = 13;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn own_ids_are_read_back_and_foreign_ones_told_apart() {
-        let (epoch, other) = (Epoch::random(), Epoch::random());
-        assert_ne!(epoch, other);
+    fn own_ids_are_taken_apart_and_others_are_not() {
+        let epoch = Epoch::new(1 << 63);
         for seq in [0, 1, 42, u64::MAX] {
             let id = EventId::own(epoch, seq);
-            assert_eq!(epoch.place(id.as_ref()), Place::Seq(seq));
-            assert_eq!(other.place(id.as_ref()), Place::Foreign);
+            assert_eq!(Epoch::split(id.as_ref()), Some((epoch, Some(seq))));
             assert_eq!(id.as_ref().parse::<EventId>().unwrap(), id);
         }
         let text = EventId::own(epoch, 7).to_string();
-        assert_eq!(epoch.place(&text.replace("-7", "-07")), Place::Foreign);
-        assert_eq!(epoch.place(&text.replace("-7", "-99999999999999999999999")), Place::Foreign);
-        assert_eq!(epoch.place(&text.to_uppercase()), Place::Given(&text.to_uppercase()));
+        for odd in ["-07", "-00", "-99999999999999999999999"] {
+            assert_eq!(Epoch::split(&text.replace("-7", odd)), Some((epoch, None)), "{odd}");
+        }
+        for other in ["", "-1", &text[1..], &text[..14], &text.to_uppercase(), &format!("{text}x")]
+        {
+            assert_eq!(Epoch::split(other), None, "{other:?}");
+        }
     }
 
     #[test]
     fn ids_that_no_client_could_send_back_are_refused() {
-        let own = EventId::own(Epoch::random(), 1).to_string();
+        let own = EventId::own(Epoch::new(7), 1).to_string();
         for bad in ["", "error", " a", "a\t", "a\nb", "a\rb", "a\0b", &own, &"x".repeat(1025)] {
             assert!(refusal(bad).is_some(), "{bad:?}");
         }

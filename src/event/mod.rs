@@ -1,7 +1,8 @@
 //! What a publisher hands in, and how it becomes the bytes of a frame.
 
+pub(crate) mod control;
+mod error;
 mod id;
-mod invalid;
 
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use bytes::Bytes;
 use memchr::memchr2;
 use serde::Serialize;
 
+pub use error::InvalidEvent;
+pub(crate) use error::Mistake;
 pub use id::EventId;
-pub(crate) use id::{Epoch, Place, OWN_ID_MAX};
-pub use invalid::InvalidEvent;
-pub(crate) use invalid::Mistake;
+pub(crate) use id::{Epoch, OWN_ID_MAX};
 
 /// One server-sent event, as a typed value.
 ///

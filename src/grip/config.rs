@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use http::HeaderMap;
 
 use super::endpoint::Endpoint;
-use super::invalid::InvalidConfig;
+use super::error::InvalidConfig;
 use super::signature::{InvalidSignature, Proxied, Token};
 
 const GRIP_SIG: &str = "grip-sig";

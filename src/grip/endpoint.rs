@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use base64::engine::Engine;
 use http::{HeaderValue, Uri};
 
-use super::invalid::InvalidConfig;
+use super::error::InvalidConfig;
 use super::key::{looks_formatted, trim, Reason, Secret, VerifyKey};
 use super::signature::{sign, Token};
 use super::url::GripUrl;

@@ -70,12 +70,6 @@ impl Item {
         self
     }
 
-    /// The item's JSON, as it stands in a publication.
-    pub(crate) fn to_json(&self) -> String {
-        // Strings and maps with string keys cannot fail.
-        serde_json::to_string(self).unwrap_or_default()
-    }
-
     fn of(channel: &str, format: Format) -> Self {
         Self { channel: encode_channel(channel), id: None, prev_id: None, format }
     }
@@ -123,20 +117,24 @@ impl<T: Serialize> Serialize for One<'_, T> {
 mod tests {
     use super::*;
 
+    fn json(item: &Item) -> String {
+        serde_json::to_string(item).unwrap()
+    }
+
     #[test]
     fn each_kind_has_its_json() {
         let wrap =
             |inner: &str| format!(r#"{{"channel":"a%2Cb","formats":{{"http-stream":{inner}}}}}"#);
+        let text = Item::new("a,b", "\u{2713}\n\"");
+        assert_eq!(json(&text), wrap("{\"content\":\"\u{2713}\\n\\\"\"}"));
+        let bytes = Item::new("a,b", b"\xff\x00\n");
+        assert_eq!(json(&bytes), wrap(r#"{"content-bin":"/wAK"}"#));
+        assert_eq!(json(&Item::close("a,b")), wrap(r#"{"action":"close"}"#));
+        assert_eq!(json(&Item::hint("a,b")), wrap(r#"{"action":"hint"}"#));
+        let ids = r#""id":"2","prev-id":"%C3%A9%0A""#;
         assert_eq!(
-            Item::new("a,b", "\u{2713}\n\"").to_json(),
-            wrap("{\"content\":\"\u{2713}\\n\\\"\"}")
-        );
-        assert_eq!(Item::new("a,b", b"\xff\x00\n").to_json(), wrap(r#"{"content-bin":"/wAK"}"#));
-        assert_eq!(Item::close("a,b").to_json(), wrap(r#"{"action":"close"}"#));
-        assert_eq!(Item::hint("a,b").to_json(), wrap(r#"{"action":"hint"}"#));
-        assert_eq!(
-            Item::hint("c").id("1").id("2").prev_id("\u{e9}\n").to_json(),
-            r#"{"channel":"c","id":"2","prev-id":"%C3%A9%0A","formats":{"http-stream":{"action":"hint"}}}"#
+            json(&Item::hint("c").id("1").id("2").prev_id("\u{e9}\n")),
+            format!(r#"{{"channel":"c",{ids},"formats":{{"http-stream":{{"action":"hint"}}}}}}"#)
         );
     }
 }

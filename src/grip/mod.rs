@@ -10,24 +10,24 @@
 
 mod config;
 mod endpoint;
+mod error;
 mod hold;
-mod invalid;
 mod item;
+mod item_json;
 mod key;
 mod publisher;
-mod rendered;
 mod signature;
 pub mod transport;
 mod url;
 
 pub use config::Config;
 pub use endpoint::Endpoint;
+pub use error::InvalidConfig;
 pub(crate) use hold::encode_channel;
 pub use hold::Hold;
-pub use invalid::InvalidConfig;
 pub use item::Item;
+pub(crate) use item_json::ItemJson;
 pub use publisher::{EndpointStats, Failure, Publisher};
-pub(crate) use publisher::{Place, Rejected, Report, BATCH_BYTES};
-pub(crate) use rendered::Rendered;
+pub(crate) use publisher::{Permit, Rejected, Report, BATCH_BYTES};
 pub use signature::{InvalidSignature, InvalidSignaturePolicy, Proxied};
 pub use transport::{Transport, TransportError};

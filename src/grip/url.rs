@@ -1,12 +1,11 @@
 //! A GRIP_URL: a control URI that may hold credentials and keys.
 
-use std::borrow::Cow;
-
 use http::uri::Authority;
 use http::Uri;
-use percent_encoding::{percent_decode_str, utf8_percent_encode, AsciiSet, CONTROLS};
+use percent_encoding::{utf8_percent_encode, AsciiSet, CONTROLS};
 
-use super::invalid::InvalidConfig;
+use super::error::InvalidConfig;
+use crate::percent::{decode, decode_form};
 
 /// What may be pasted into a URL but must not stand in one.
 const NOT_IN_URI: &AsciiSet = &CONTROLS
@@ -70,7 +69,7 @@ impl GripUrl {
                 Some(at) if given[at].is_some() => {}
                 Some(at) => {
                     let value = decode_form(value)
-                        .ok_or_else(|| InvalidConfig::new(PARAMETERS[at], "is not UTF-8"))?;
+                        .map_err(|_| InvalidConfig::new(PARAMETERS[at], "is not UTF-8"))?;
                     given[at] = Some(value);
                 }
                 None => kept.push(encoded(pair)),
@@ -105,7 +104,6 @@ impl GripUrl {
         if user.is_empty() || password.is_empty() {
             return Ok(None);
         }
-        let decode = |text| percent_decode_str(text).decode_utf8().map(Cow::into_owned);
         match (decode(user), decode(password)) {
             (Ok(user), Ok(password)) => Ok(Some((user, password))),
             _ => Err(InvalidConfig::new("user or password", "is not UTF-8")),
@@ -130,9 +128,4 @@ fn known(name: &str) -> Result<Option<usize>, InvalidConfig> {
         )),
         None => Ok(None),
     }
-}
-
-/// A name or value of a query; `None` if it is not UTF-8.
-fn decode_form(text: &str) -> Option<String> {
-    percent_decode_str(&text.replace('+', " ")).decode_utf8().ok().map(Cow::into_owned)
 }

@@ -1,4 +1,4 @@
-//! Why the hub refuses.
+//! Why the hub refuses to publish or to subscribe.
 
 use std::error::Error;
 use std::fmt;
@@ -18,27 +18,28 @@ impl From<InvalidEvent> for Refused {
     }
 }
 
-/// Why a subscription cannot be had.
+/// Why [`try_subscribe`](crate::EventStream::try_subscribe) failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SubscribeError {
-    /// No channel was named, or only blank ones.
+    /// No channel was named, or only names of white space.
     NoChannels,
     /// More channels than [`Limits::channels`](crate::Limits::channels).
     TooManyChannels {
-        /// How many there were.
+        /// How many were named.
         channels: usize,
-        /// How many there may be.
+        /// How many are allowed.
         limit: usize,
     },
     /// A name longer than [`Limits::channel_name`](crate::Limits::channel_name).
     ChannelName {
-        /// Its bytes.
+        /// The name's length in bytes.
         size: usize,
-        /// The bytes it may have.
+        /// The bytes that are allowed.
         limit: usize,
     },
-    /// [`Limits::subscriptions`](crate::Limits::subscriptions) or [`Limits::hub_channels`](crate::Limits::hub_channels) is reached.
+    /// [`Limits::subscriptions`](crate::Limits::subscriptions) or
+    /// [`Limits::hub_channels`](crate::Limits::hub_channels) is reached.
     Full,
     /// The stream was closed.
     Closed,

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use futures::task::LocalSpawnExt;
 use futures_timer::Delay;
 
 use super::{Executor, Timer};
+use crate::sync::StdMutex;
 
 /// The default [`Executor`] and [`Timer`]: works under tokio, async-std, smol and a bare
 /// `block_on`.
@@ -28,7 +28,7 @@ pub struct Background;
 type Task = BoxFuture<'static, ()>;
 
 /// The thread's intake; `None` until there is a thread.
-static INTAKE: Mutex<Option<UnboundedSender<Task>>> = Mutex::new(None);
+static INTAKE: StdMutex<Option<UnboundedSender<Task>>> = StdMutex::new(None);
 
 impl Executor for Background {
     fn spawn(&self, task: Task) {
@@ -41,7 +41,7 @@ impl Executor for Background {
 
 /// The intake of the thread, which is made if need be. A failure is not remembered.
 fn start() -> io::Result<UnboundedSender<Task>> {
-    let mut intake = INTAKE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut intake = INTAKE.lock();
     if let Some(intake) = &*intake {
         return Ok(intake.clone());
     }

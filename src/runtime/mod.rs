@@ -8,6 +8,9 @@
 #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
 mod adapters;
 mod background;
+mod clock;
+pub(crate) mod random;
+mod shared_sleep;
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -21,6 +24,8 @@ pub use adapters::Smol;
 #[cfg(feature = "tokio")]
 pub use adapters::Tokio;
 pub use background::Background;
+pub(crate) use clock::{nanos, Clock};
+pub(crate) use shared_sleep::Registration;
 
 /// Runs tasks in the background.
 pub trait Executor: Send + Sync + 'static {

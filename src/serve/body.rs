@@ -5,48 +5,60 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::io::AsyncBufRead;
 use futures::stream::{FusedStream, Stream, TryStreamExt};
 use http_body::{Frame, SizeHint};
 
-use super::keep_alive::{self, KeepAlive, Pace};
-use crate::event::{Event, EventId};
+use super::keep_alive::KeepAlive;
+use crate::event::control;
 use crate::hub::Cursor;
+use crate::runtime::Clock;
 
-/// What [`run`](crate::EventStream::run) answers with: an endless stream of frames, or a short
-/// text.
+/// The body that [`run`](crate::EventStream::run) answers with: an endless stream of frames, or a
+/// short text.
 ///
-/// It is a [`Stream`] of [`Bytes`], an [`http_body::Body`] (hyper, axum, tower, warp), and by
+/// It is a [`Stream`] of [`Bytes`], an [`http_body::Body`] (hyper, axum, tower, warp), and through
 /// [`into_async_read`](Body::into_async_read) a reader for everything else. It never fails.
 ///
-/// A live one begins with `stream-open`, which carries the position as its id, then hands out the
-/// events, a `stream-reset` where some are missing, and a `keep-alive` after a time of silence.
-/// Dropping it frees all it held.
+/// A live body begins with `stream-open`, whose id is the position. Then it hands out the events, a
+/// `stream-reset` where some are missing, and a `keep-alive` after a time of silence. Dropping it frees
+/// everything it held.
 #[derive(Debug)]
 #[must_use = "a body does nothing unless polled"]
 pub struct Body(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    /// Taken once.
+    /// A short text, taken once.
     Text(Bytes),
     Live(Live),
-    /// Of the answer to HEAD: nothing comes, and nothing is said of how much a GET would get.
+    /// The body of an answer to HEAD: nothing comes, and nothing is said of how much a GET would get.
     Head,
     Ended,
 }
 
 #[derive(Debug)]
 struct Live {
-    pace: Arc<Pace>,
+    settings: Arc<BodySettings>,
     events: Cursor,
     keep_alive: KeepAlive,
     /// `stream-open` was handed out.
     opened: bool,
-    /// Something was handed out since the keep-alive was told.
+    /// Something was handed out that the keep-alive does not know of yet.
     wrote: bool,
+}
+
+/// What all bodies of a stream share.
+#[derive(Debug)]
+pub(crate) struct BodySettings {
+    pub(crate) clock: Clock,
+    /// After how long a silence a keep-alive is due; `None` is never.
+    pub(crate) keep_alive: Option<Duration>,
+    /// The reconnection time that `stream-open` carries.
+    pub(crate) retry: Option<Duration>,
 }
 
 impl Body {
@@ -62,22 +74,17 @@ impl Body {
         Self(Kind::Text(text.into()))
     }
 
-    pub(crate) fn live(events: Cursor, pace: &Arc<Pace>) -> Self {
+    pub(crate) fn live(events: Cursor, settings: &Arc<BodySettings>) -> Self {
         if events.is_terminated() {
             return Self::empty();
         }
-        let keep_alive = KeepAlive::new(pace);
-        Self(Kind::Live(Live {
-            pace: pace.clone(),
-            events,
-            keep_alive,
-            opened: false,
-            wrote: false,
-        }))
+        let keep_alive = KeepAlive::new(&settings.clock);
+        let settings = settings.clone();
+        Self(Kind::Live(Live { settings, events, keep_alive, opened: false, wrote: false }))
     }
 
-    /// The body as a reader, for frameworks and sockets that read: tide, async-h1, or a copy to any
-    /// `AsyncWrite`.
+    /// Turns the body into a reader, for frameworks that want one (tide, async-h1) and for copying to
+    /// any `AsyncWrite`.
     pub fn into_async_read(self) -> impl AsyncBufRead + Send + Sync + Unpin + 'static {
         self.map_err(|never| -> io::Error { match never {} }).into_async_read()
     }
@@ -101,37 +108,28 @@ impl Body {
     }
 }
 
-/// The first frame. A client that loses the stream right after it comes back to the same place.
-pub(crate) fn open_frame(position: Option<EventId>, pace: &Pace) -> Bytes {
-    let mut frame = position.map_or_else(Vec::new, |id| format!("id: {id}\n").into_bytes());
-    let open = Event::new("stream-open");
-    let open = pace.retry.map_or(open.clone(), |after| open.retry(after));
-    // A name and a retry that `build` has checked: it cannot fail.
-    let _ = open.encode_into(&mut frame);
-    frame.into()
-}
-
 impl Live {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let polled = if self.opened {
             Pin::new(&mut self.events).poll_next(cx)
         } else {
             self.opened = true;
-            // Nothing was read yet: this is where the client begins.
-            Poll::Ready(Some(open_frame(self.events.open_id(), &self.pace)))
+            // Nothing was read yet, so this is where the client begins.
+            let position = self.events.open_id();
+            Poll::Ready(Some(control::stream_open(position.as_ref(), self.settings.retry)))
         };
         let Poll::Pending = polled else {
             self.wrote = true;
             return polled;
         };
         let wrote = std::mem::take(&mut self.wrote);
-        self.keep_alive
-            .poll(&self.pace, wrote, cx)
-            .map(|()| Some(Bytes::from_static(keep_alive::FRAME)))
+        let Some(every) = self.settings.keep_alive else { return Poll::Pending };
+        let due = self.keep_alive.poll(&self.settings.clock, every, wrote, cx);
+        due.map(|()| Some(Bytes::from_static(control::KEEP_ALIVE)))
     }
 }
 
-/// Empty: middleware that answers by itself (tower-http's CORS) asks for one.
+/// An empty body. Middleware that answers in place of the endpoint (tower-http's CORS) asks for one.
 impl Default for Body {
     fn default() -> Self {
         Self::empty()

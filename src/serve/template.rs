@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use http::Uri;
-use percent_encoding::percent_decode;
+
+use crate::percent::{decode_form, NotUtf8};
 
 /// Parameters for channel templates, put into a request's extensions by whoever routed it.
 ///
@@ -56,20 +57,16 @@ pub(crate) struct Template {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
     Text(String),
-    Param { name: String, from: Source },
+    Param { name: String, from: ParamSource },
 }
 
 /// Where a parameter may come from. The query only where the template says so: a path parameter
 /// that a client could give in the query would slip past an authorization made on the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Source {
+enum ParamSource {
     Route,
     Query,
 }
-
-/// A value that is there but is not UTF-8.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NotUtf8;
 
 pub(crate) type Value = Result<String, NotUtf8>;
 
@@ -91,8 +88,8 @@ impl Template {
                 return wrong("has a brace without its partner");
             };
             let (name, from) = match name.strip_prefix('?') {
-                Some(name) => (name, Source::Query),
-                None => (name, Source::Route),
+                Some(name) => (name, ParamSource::Query),
+                None => (name, ParamSource::Route),
             };
             if name.is_empty() || name.contains(['{', '?']) {
                 return wrong("has a parameter without a proper name");
@@ -122,8 +119,8 @@ impl Template {
                 Part::Text(text) => channel.push_str(text),
                 Part::Param { name, from } => {
                     let value = match from {
-                        Source::Route => route(name),
-                        Source::Query => query_value(uri, name),
+                        ParamSource::Route => route(name),
+                        ParamSource::Query => query_value(uri, name),
                     };
                     match value {
                         Some(Ok(value)) if !value.is_empty() => channel.push_str(&value),
@@ -153,15 +150,6 @@ pub(crate) fn query_value(uri: &Uri, name: &str) -> Option<Value> {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decode_form(key) == Ok(name.to_owned())).then(|| decode_form(value))
     })
-}
-
-fn decode_form(text: &str) -> Value {
-    decode(&text.replace('+', " "))
-}
-
-/// Percent-decoded, but not if the outcome is no UTF-8.
-pub(crate) fn decode(text: &str) -> Value {
-    percent_decode(text.as_bytes()).decode_utf8().map(Into::into).map_err(|_| NotUtf8)
 }
 
 #[cfg(test)]

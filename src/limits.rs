@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::runtime::nanos;
+
 /// What each channel keeps, for clients that come back and for readers that are slow.
 ///
 /// The default is 1024 events, 1 MiB and 5 minutes per channel, whichever is reached first; the
@@ -47,6 +49,11 @@ impl History {
         self.age = age;
         self
     }
+
+    /// When an event of time `at` is too old, in nanoseconds as [`nanos`] counts.
+    pub(crate) fn due(&self, at: u64) -> u64 {
+        at.saturating_add(nanos(self.age))
+    }
 }
 
 /// Bounds that protect the process. All are per [`EventStream`](crate::EventStream).
@@ -58,9 +65,7 @@ pub struct Limits {
     pub(crate) item: usize,
     pub(crate) subscriptions: usize,
     pub(crate) hub_channels: usize,
-    #[cfg(feature = "grip")]
     pub(crate) hold_channels: usize,
-    #[cfg(feature = "grip")]
     pub(crate) grip_queue: usize,
     pub(crate) refuse_with_503: bool,
 }
@@ -74,9 +79,7 @@ impl Default for Limits {
             item: 64 << 10,
             subscriptions: usize::MAX,
             hub_channels: usize::MAX,
-            #[cfg(feature = "grip")]
             hold_channels: 20,
-            #[cfg(feature = "grip")]
             grip_queue: 10_000,
             refuse_with_503: false,
         }

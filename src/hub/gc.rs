@@ -1,13 +1,13 @@
-//! How channels go: with the last subscriber, or when their last event is too old. No timer is
-//! needed, for whatever makes channels clears others away.
+//! How channels go away: with the last subscriber, or when their last event is too old. It takes no
+//! timer, because whatever makes channels also clears others away.
 
 use std::cmp::Reverse;
 
-use super::channel::{Channel, State};
+use super::channel::{Channel, ChannelState};
 use super::{Hub, Map};
 use crate::sync::{Arc, MutexGuard, Ordering};
 
-/// A channel without subscribers whose events will all be too old at `due`.
+/// A channel without subscribers, whose newest event is too old at `due`.
 #[derive(Debug)]
 pub(super) struct Idle {
     due: u64,
@@ -16,7 +16,7 @@ pub(super) struct Idle {
 
 impl Ord for Idle {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        // The heap gives its greatest first: that is to be the one due first.
+        // The heap yields its greatest first, which has to be the one that is due first.
         Reverse(self.due).cmp(&Reverse(other.due))
     }
 }
@@ -36,34 +36,33 @@ impl PartialEq for Idle {
 impl Eq for Idle {}
 
 impl Hub {
-    /// Takes a channel out of the map; its floor stays.
-    pub(super) fn collect(&self, map: &mut Map, channel: &Arc<Channel>, state: &mut State) {
+    /// Takes a channel out of the map and leaves a tombstone.
+    pub(super) fn collect(&self, map: &mut Map, channel: &Arc<Channel>, state: &mut ChannelState) {
         self.retire(state);
         map.channels.remove(&channel.name);
         if self.history.replay {
-            map.floors.remember(&channel.name, state.log.tail());
+            map.tombstones.remember(&channel.name, state.log.tail());
         }
         state.free_if_abandoned();
     }
 
-    pub(super) fn retire(&self, state: &mut State) {
+    /// Marks a channel as out of the map.
+    pub(super) fn retire(&self, state: &mut ChannelState) {
         state.gone = true;
         self.delivered.fetch_add(state.delivered, Ordering::Relaxed);
     }
 
-    /// Queues a channel that nobody listens to, for the time when its last event is too old.
-    pub(super) fn queue_idle(&self, channel: &Arc<Channel>, state: &mut State) {
+    /// Queues a channel without subscribers for the time when its newest event is too old.
+    pub(super) fn queue_idle(&self, channel: &Arc<Channel>, state: &mut ChannelState) {
         let Some(newest) = state.log.newest_at().filter(|_| !state.queued) else { return };
         state.queued = true;
-        let due =
-            newest.saturating_add(u64::try_from(self.history.age.as_nanos()).unwrap_or(u64::MAX));
+        let due = self.history.due(newest);
         let mut idle = self.idle.lock();
         idle.push(Idle { due, channel: channel.clone() });
         self.next_due.store(idle.peek().map_or(u64::MAX, |first| first.due), Ordering::Relaxed);
     }
 
-    /// Collects idle channels that are due, two at the most: what makes channels also clears them
-    /// away, with no timer.
+    /// Collects at most two idle channels that are due. Each publish and each subscribe calls this.
     pub(super) fn sweep(&self, now: u64) {
         for _ in 0..2 {
             if self.next_due.load(Ordering::Relaxed) > now || !self.sweep_one(now) {
@@ -72,6 +71,7 @@ impl Hub {
         }
     }
 
+    /// Looks at the first idle channel if it is due. False if none is.
     pub(super) fn sweep_one(&self, now: u64) -> bool {
         let mut idle = self.idle.lock();
         let due = idle.peek().is_some_and(|first| first.due <= now);
@@ -93,9 +93,9 @@ impl Hub {
         true
     }
 
-    /// One subscriber fewer. The channel goes with the last one, unless it keeps events for those
-    /// who come back.
-    pub(super) fn leave(&self, channel: &Arc<Channel>, mut state: MutexGuard<'_, State>) {
+    /// Counts one subscriber less. The channel goes away with the last one, unless it keeps events
+    /// for those who come back.
+    pub(super) fn leave(&self, channel: &Arc<Channel>, mut state: MutexGuard<'_, ChannelState>) {
         state.subscribers -= 1;
         state.free_if_abandoned();
         if state.subscribers > 0 || state.gone {

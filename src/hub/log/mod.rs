@@ -1,26 +1,29 @@
 //! The log of one channel: plain data, no lock, no waker.
 //!
 //! Frames lie end to end in chunks. A reader gets everything behind its cursor as one `Bytes`: a
-//! slice of a chunk where that holds all of it, else a copy made once and shared by all readers at
-//! the same place, or further on.
+//! slice of a chunk if one chunk holds all of it, else a copy that is made once and shared by all
+//! readers at the same place or further on.
 
-use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
+mod answers;
+mod given_ids;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::limits::History;
+use crate::event::control::{id_line_len, write_id_line};
 use crate::event::Epoch;
+use crate::limits::History;
+pub(super) use answers::Answer;
+use answers::{copy_small, Answers, Remembered, WORTH_PINNING};
+pub(super) use given_ids::Found;
+use given_ids::GivenIds;
 
 /// Size at which a chunk is sealed; a larger frame gets a chunk of its own.
 const CHUNK: usize = 16 << 10;
-/// An answer up to this size shares an allocation with others, a larger one has its own.
+/// An answer up to this size shares an allocation with others; a larger one has its own.
 const SMALL: usize = CHUNK / 4;
-/// A slice must be worth pinning what it is a slice of: at least one part in so many.
-const WORTH_PINNING: usize = 8;
-/// How many answers are remembered for other readers at the same place.
-const ANSWERS: usize = 16;
 
 #[derive(Debug, Default)]
 pub(super) struct Log {
@@ -34,13 +37,13 @@ pub(super) struct Log {
     /// Seq of the newest event no longer kept.
     floor: u64,
     given: Option<Box<GivenIds>>,
-    answers: Vec<Remembered>,
+    answers: Answers,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     seq: u64,
-    /// Position behind its last byte.
+    /// Position after its last byte.
     end: u64,
     /// When it was published, in the hub's nanoseconds.
     at: u64,
@@ -53,54 +56,18 @@ struct Chunk {
     bytes: Bytes,
 }
 
-/// Ids of publishers among the events kept.
-#[derive(Debug, Default)]
-struct GivenIds {
-    by_age: VecDeque<(u64, Arc<str>)>,
-    /// How many kept events have the id, and the newest of them.
-    places: HashMap<Arc<str>, (usize, u64)>,
-}
-
-/// Where a publisher's id stands in a log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
-    Nowhere,
-    Once(u64),
-    Often,
-}
-
-/// All frames behind a cursor, up to the cap.
-#[derive(Clone, Debug)]
-pub(super) struct Answer {
-    pub(super) bytes: Bytes,
-    /// Seq of the last frame in it.
-    pub(super) last: u64,
-    pub(super) events: u64,
-}
-
-/// An answer that others may come for.
-#[derive(Debug)]
-struct Remembered {
-    answer: Answer,
-    /// The cursors it answers whole: `from <= cursor < first`.
-    from: u64,
-    first: u64,
-    /// Readers that may still want it.
-    wanted: usize,
-}
-
-/// A frame, encoded but for the `id:` line that belongs between its two parts.
+/// An encoded frame without the `id:` line that belongs between its two parts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame<'a> {
     pub(super) before_id: &'a [u8],
-    /// Where the frame gets an id of the stream's own.
+    /// Set if the stream gives the frame its id.
     pub(super) own_id: Option<Epoch>,
     pub(super) after_id: &'a [u8],
     pub(super) given_id: Option<&'a Arc<str>>,
 }
 
 impl Log {
-    /// The log of a channel that has been here before, up to `floor`.
+    /// The log of a channel whose events up to `floor` are gone.
     pub(super) fn after(floor: u64) -> Self {
         Self { floor, ..Self::default() }
     }
@@ -132,14 +99,14 @@ impl Log {
         self.open_start + self.open.len() as u64
     }
 
-    /// Appends a frame, and tells its bytes.
+    /// Appends a frame and returns its length in bytes.
     pub(super) fn append(&mut self, seq: u64, frame: Frame<'_>, now: u64, keep: &History) -> usize {
         self.answers.clear();
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(seq);
-        let id_len = frame.own_id.map_or(0, |_| Epoch::line_len(digits));
+        let id_len = frame.own_id.map_or(0, |_| id_line_len(digits));
         let len = frame.before_id.len() + id_len + frame.after_id.len();
-        // Room is made first, so that no buffer grows for what is about to go.
+        // Evicts first, so that no buffer grows for the sake of frames that are about to go.
         while self.entries.len() >= keep.events
             || (!self.entries.is_empty() && self.bytes() + len as u64 > keep.bytes as u64)
         {
@@ -149,7 +116,7 @@ impl Log {
         self.make_room(len);
         self.open.extend_from_slice(frame.before_id);
         if let Some(epoch) = frame.own_id {
-            epoch.write_line(digits, &mut self.open);
+            write_id_line(epoch, digits, &mut self.open);
         }
         self.open.extend_from_slice(frame.after_id);
         let end = self.end();
@@ -160,10 +127,9 @@ impl Log {
         len
     }
 
-    /// Drops what is older than the age limit.
+    /// Drops the events that are over the age limit.
     pub(super) fn expire(&mut self, now: u64, keep: &History) {
-        let age = u64::try_from(keep.age.as_nanos()).unwrap_or(u64::MAX);
-        while self.entries.front().is_some_and(|oldest| oldest.at.saturating_add(age) <= now) {
+        while self.entries.front().is_some_and(|oldest| keep.due(oldest.at) <= now) {
             self.answers.clear();
             self.evict_oldest();
         }
@@ -189,7 +155,7 @@ impl Log {
         }
     }
 
-    /// Makes the open chunk fit for `len` more bytes, sealing it where they would not fit.
+    /// Makes room for `len` more bytes in the open chunk, sealing it first if they would not fit.
     fn make_room(&mut self, len: usize) {
         let used = self.open.len();
         if used > 0 && used + len > CHUNK {
@@ -198,7 +164,7 @@ impl Log {
             self.open_start += used as u64;
         }
         if self.open.capacity() - self.open.len() < len {
-            // Small at first, so that quiet channels cost little; whole chunks where traffic has
+            // Small at first, so that quiet channels cost little; a whole chunk once traffic has
             // filled one.
             let busy = !self.chunks.is_empty() && len <= SMALL;
             let doubled = if busy { CHUNK } else { (2 * self.open.capacity()).min(CHUNK) };
@@ -207,10 +173,10 @@ impl Log {
         }
     }
 
-    /// Index of the first entry behind `cursor`.
+    /// Index of the first entry after `cursor`.
     fn index_after(&self, cursor: u64) -> usize {
         match self.entries.len() {
-            // The usual case by far: all but the newest were read.
+            // By far the usual case: all but the newest were read.
             n if n >= 2 && self.entries[n - 2].seq <= cursor => {
                 n - usize::from(self.entries[n - 1].seq > cursor)
             }
@@ -218,12 +184,17 @@ impl Log {
         }
     }
 
+    /// The seq of the entry before this one, or 0: the lowest cursor whose next entry this is.
+    fn seq_before(&self, index: usize) -> u64 {
+        index.checked_sub(1).map_or(0, |before| self.entries[before].seq)
+    }
+
     fn start_of(&self, index: usize) -> u64 {
         index.checked_sub(1).map_or(self.head, |before| self.entries[before].end)
     }
 
-    /// Index behind the last of the entries from `first` on that together have at most `cap` bytes:
-    /// at least one.
+    /// Index after the last of the entries from `first` on that together have at most `cap` bytes, or
+    /// after the first of them.
     fn index_capped(&self, first: usize, cap: usize) -> usize {
         let limit = self.start_of(first).saturating_add(cap as u64);
         match self.entries.back() {
@@ -232,31 +203,18 @@ impl Log {
         }
     }
 
-    /// Everything behind `cursor`, up to `cap` bytes but at least one frame. `readers` may come for
-    /// the same.
+    /// Everything after `cursor`, up to `cap` bytes but at least one frame. `readers` may come for the
+    /// same.
     #[inline]
     pub(super) fn read(&mut self, cursor: u64, cap: usize, readers: usize) -> Option<Answer> {
-        let known =
-            self.answers.iter().rposition(|known| known.from <= cursor && cursor < known.first);
-        match known {
-            Some(at) => Some(self.take(at)),
+        match self.answers.position(cursor) {
+            Some(at) => Some(self.answers.take(at)),
             None => self.answer(cursor, cap, readers),
         }
     }
 
-    #[inline]
-    fn take(&mut self, at: usize) -> Answer {
-        let known = &mut self.answers[at];
-        known.wanted -= 1;
-        match known.wanted {
-            // What nobody else will ask for should not pin its memory.
-            0 => self.answers.swap_remove(at).answer,
-            _ => known.answer.clone(),
-        }
-    }
-
-    /// An answer that nobody has asked for yet: one reader of a crowd comes here, the others should
-    /// not pay for it.
+    /// An answer that nobody has asked for yet. Kept out of line: one reader of a crowd comes here, and
+    /// the others need not pay for it.
     #[inline(never)]
     fn answer(&mut self, cursor: u64, cap: usize, readers: usize) -> Option<Answer> {
         if self.tail() <= cursor || self.entries.is_empty() {
@@ -266,40 +224,23 @@ impl Log {
         let behind = self.index_capped(first, cap);
         let (start, newest) = (self.start_of(first), self.entries[behind - 1]);
         let (last, events) = (newest.seq, (behind - first) as u64);
-        if let Some(bytes) = self.take_end(cursor, last, (newest.end - start) as usize) {
+        if let Some(bytes) = self.answers.find_end(cursor, last, (newest.end - start) as usize) {
             return Some(Answer { bytes, last, events });
         }
         let answer = Answer { bytes: self.copy_or_slice(start, newest.end), last, events };
         if readers > 1 {
-            if self.answers.len() == ANSWERS {
-                self.answers.remove(0);
-            }
-            let (from, first) = (index_seq(&self.entries, first), self.entries[first].seq);
-            self.answers.push(Remembered {
+            self.answers.remember(Remembered {
                 answer: answer.clone(),
-                from,
-                first,
+                from: self.seq_before(first),
+                first: self.entries[first].seq,
                 wanted: readers - 1,
             });
         }
         Some(answer)
     }
 
-    /// The last `len` bytes of a remembered answer that begins before `cursor` and ends with the
-    /// frame `last`. Those who were woken while a burst was published have each had something else
-    /// of it: they need no copy each of the rest.
-    fn take_end(&mut self, cursor: u64, last: u64, len: usize) -> Option<Bytes> {
-        let worth_pinning = |whole: &Bytes| len >= whole.len() / WORTH_PINNING;
-        let at = self.answers.iter().rposition(|Remembered { answer, first, .. }| {
-            answer.last == last && *first <= cursor && worth_pinning(&answer.bytes)
-        })?;
-        let Answer { mut bytes, .. } = self.take(at);
-        bytes.advance(bytes.len() - len);
-        Some(bytes)
-    }
-
-    /// Adds the frames with `cursor < seq <= cut` to `out`, up to `cap` bytes but at least one. If
-    /// there are more, gives the seq before the next one.
+    /// Adds the frames with `cursor < seq <= cut` to `out`, up to `cap` bytes but at least one. If more
+    /// are left, returns the seq before the next one.
     pub(super) fn collect(
         &self,
         cursor: u64,
@@ -334,11 +275,7 @@ impl Log {
 
     /// Where a publisher's id stands among the events kept.
     pub(super) fn find(&self, id: &str) -> Found {
-        match self.given.as_ref().and_then(|given| given.places.get(id)) {
-            None => Found::Nowhere,
-            Some((1, seq)) => Found::Once(*seq),
-            Some(_) => Found::Often,
-        }
+        self.given.as_ref().map_or(Found::Nowhere, |given| given.find(id))
     }
 
     fn copy_or_slice(&self, start: u64, end: u64) -> Bytes {
@@ -382,57 +319,10 @@ impl Log {
     }
 }
 
-/// The seq before the entry at `index`, or 0: the lowest cursor for which that entry is the next
-/// one.
-fn index_seq(entries: &VecDeque<Entry>, index: usize) -> u64 {
-    index.checked_sub(1).map_or(0, |before| entries[before].seq)
-}
-
-impl GivenIds {
-    fn insert(&mut self, seq: u64, id: &Arc<str>) {
-        self.by_age.push_back((seq, id.clone()));
-        let place = self.places.entry(id.clone()).or_insert((0, 0));
-        *place = (place.0 + 1, seq);
-    }
-
-    fn remove(&mut self, seq: u64) {
-        if self.by_age.front().is_none_or(|(oldest, _)| *oldest != seq) {
-            return;
-        }
-        let Some((_, id)) = self.by_age.pop_front() else { return };
-        if let Some(place) = self.places.get_mut(&id) {
-            place.0 -= 1;
-            if place.0 == 0 {
-                self.places.remove(&id);
-            }
-        }
-    }
-}
-
-/// Frames of several logs on their way to being one item.
+/// Frames of several logs that are to become one item.
 #[derive(Debug, Default)]
 pub(super) struct Collected {
     pub(super) bytes: Vec<u8>,
-    /// Seq, and where the frame lies in `bytes`.
+    /// The seq of each frame, and where it lies in `bytes`.
     pub(super) frames: Vec<(u64, usize, usize)>,
-}
-
-thread_local! {
-    static SMALL_ANSWERS: Cell<BytesMut> = Cell::new(BytesMut::new());
-}
-
-/// Copies into memory shared by the small answers made on this thread: no allocation for each, and
-/// none at all while readers drop what they got.
-fn copy_small(len: usize, fill: impl FnOnce(&mut BytesMut)) -> Bytes {
-    let mut arena = SMALL_ANSWERS.try_with(Cell::take).unwrap_or_default();
-    if arena.capacity() < len {
-        // Takes its own memory back if no answer in it is left, else gets a new one of the same
-        // size.
-        arena.reserve(CHUNK);
-    }
-    fill(&mut arena);
-    let answer = arena.split().freeze();
-    // On a thread that is ending there is nowhere to put it back.
-    let _ = SMALL_ANSWERS.try_with(|cell| cell.set(arena));
-    answer
 }

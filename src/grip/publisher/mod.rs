@@ -1,0 +1,268 @@
+//! Publishing through proxies: per endpoint a bounded queue, and one worker that sends batches in its
+//! order.
+
+mod queue;
+mod verdict;
+mod worker;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_channel::Sender;
+use async_lock::SemaphoreGuardArc;
+use futures::future::{select, Either};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
+use super::item_json::ItemJson;
+use super::{Config, Endpoint, Item, Transport};
+use crate::limits::Limits;
+use crate::runtime::{Executor, Timer};
+use queue::{Queue, Queued};
+pub use verdict::Failure;
+use verdict::Verdict;
+pub(crate) use verdict::{Rejected, Report};
+use worker::Worker;
+
+/// The most bytes of one POST: Pushpin refuses a body over 1 000 000.
+pub(crate) const BATCH_BYTES: usize = 900_000;
+/// Publishes items through the control ports of all endpoints of a configuration.
+///
+/// Each endpoint has a bounded queue and a worker of its own, so a slow or dead endpoint delays neither
+/// the others nor the caller. The items of a queue are sent in order, up to 100 in one POST. A POST that
+/// fails for a passing reason (no answer, 429, 5xx) is tried five times within 30 s. A POST that is
+/// refused with 400 is taken apart, so that one bad item costs only itself. An item has failed at an
+/// endpoint if it finds the queue full or waits in it for 10 s.
+///
+/// A cheap-to-clone handle; all clones share the same queues. When the last one is dropped, the workers
+/// send what is queued and end.
+#[derive(Clone)]
+pub struct Publisher {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Config,
+    outlets: Vec<Outlet>,
+    timer: Arc<dyn Timer>,
+}
+
+/// The publisher's end of one endpoint's queue. The worker sleeps until there is something in `wake`,
+/// and ends when that is closed.
+struct Outlet {
+    queue: Arc<Queue>,
+    wake: Sender<()>,
+}
+
+/// Room for one item in one queue.
+pub(crate) type Permit = SemaphoreGuardArc;
+
+/// Counters of one endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EndpointStats {
+    /// The control URI, without anything secret.
+    pub endpoint: String,
+    /// Items that wait or are being sent.
+    pub queued: u64,
+    /// Items that the endpoint accepted.
+    pub accepted: u64,
+    /// Items that the endpoint did not get: it refused them, the publisher gave up, or the queue was
+    /// full.
+    pub failed: u64,
+    /// POSTs that were sent again.
+    pub retried: u64,
+}
+
+impl Serialize for EndpointStats {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut stats = serializer.serialize_struct("EndpointStats", 5)?;
+        stats.serialize_field("endpoint", &self.endpoint)?;
+        stats.serialize_field("queued", &self.queued)?;
+        stats.serialize_field("accepted", &self.accepted)?;
+        stats.serialize_field("failed", &self.failed)?;
+        stats.serialize_field("retried", &self.retried)?;
+        stats.end()
+    }
+}
+
+impl Publisher {
+    /// Starts a worker for each endpoint of `config` on `executor`. Each queue takes 10 000 items.
+    pub fn new(
+        config: Config,
+        transport: impl Transport,
+        executor: impl Executor,
+        timer: impl Timer,
+    ) -> Self {
+        let places = Limits::default().grip_queue;
+        Self::with(config, Arc::new(transport), &executor, Arc::new(timer), places)
+    }
+
+    pub(crate) fn with(
+        config: Config,
+        transport: Arc<dyn Transport>,
+        executor: &dyn Executor,
+        timer: Arc<dyn Timer>,
+        places: usize,
+    ) -> Self {
+        let start = |endpoint: &Endpoint| {
+            // One place is enough: a worker that will wake up need not be woken twice.
+            let (wake, woken) = async_channel::bounded(1);
+            let queue = Arc::new(Queue::new(endpoint.clone(), places));
+            let worker = Worker::new(queue.clone(), transport.clone(), timer.clone());
+            executor.spawn(Box::pin(worker.run(woken)));
+            Outlet { queue, wake }
+        };
+        let outlets = config.endpoints().iter().map(start).collect();
+        Self { shared: Arc::new(Shared { config, outlets, timer }) }
+    }
+
+    /// Queues an item for all endpoints. The future resolves when each has accepted it or failed.
+    ///
+    /// # Errors
+    ///
+    /// The endpoints at which the item failed, and why. It stays published at the others.
+    ///
+    /// # Cancel safety
+    ///
+    /// The item is queued before this returns; dropping the future undoes nothing.
+    pub fn publish(
+        &self,
+        item: Item,
+    ) -> impl Future<Output = Result<(), Vec<Failure>>> + Send + 'static {
+        let (report, reports) = async_channel::unbounded();
+        let json = ItemJson::whole(&item);
+        let rejected = self.enqueue(&json, "", Some(&report), &mut Vec::new());
+        self.dispatch(rejected);
+        drop(report);
+        async move {
+            let mut failures = Vec::new();
+            while let Ok((_, failure)) = reports.recv().await {
+                failures.push(failure);
+            }
+            if failures.is_empty() {
+                Ok(())
+            } else {
+                Err(failures)
+            }
+        }
+    }
+
+    /// Resolves when everything that is queued now was accepted or has failed, which takes as long as
+    /// the slowest endpoint.
+    pub fn flush(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (marker, settled) = async_channel::bounded(1);
+        for outlet in &self.shared.outlets {
+            outlet.queue.push_marker(&marker);
+        }
+        drop(marker);
+        self.dispatch(Vec::new());
+        async move {
+            // Nothing is ever sent. The channel closes when the last marker is dropped.
+            let _ = settled.recv().await;
+        }
+    }
+
+    /// Flushes for as long as `patience`, then gives up: each item that is still queued has failed.
+    pub(crate) fn close(&self, patience: Duration) -> impl Future<Output = ()> + Send + 'static {
+        let (flushed, deadline) = (self.flush(), self.shared.timer.sleep(patience));
+        let shared = Arc::clone(&self.shared);
+        async move {
+            if let Either::Right(_) = select(pin!(flushed), deadline).await {
+                for outlet in &shared.outlets {
+                    outlet.queue.give_up("closed before it could be sent");
+                }
+            }
+        }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// Queues an item for all endpoints, with the permits that were reserved for it, if any. Wakes
+    /// nobody, so it may be called under a lock. Call [`dispatch`](Self::dispatch) afterwards with
+    /// what this returns.
+    #[must_use]
+    pub(crate) fn enqueue(
+        &self,
+        json: &ItemJson,
+        id: &str,
+        report: Option<&Sender<Report>>,
+        permits: &mut Vec<Permit>,
+    ) -> Vec<Rejected> {
+        let id: Arc<str> = id.into();
+        let since = self.shared.timer.now();
+        let mut rejected = Vec::new();
+        for Outlet { queue, .. } in &self.shared.outlets {
+            let verdict = Verdict::new(queue.tally.clone(), id.clone(), report.cloned());
+            let verdict = Arc::new(verdict);
+            // Permits were reserved in the order of the endpoints.
+            let permit = match permits.is_empty() {
+                true => queue.room.try_acquire_arc(),
+                false => Some(permits.remove(0)),
+            };
+            if permit.is_none() {
+                rejected.push(Rejected { verdict, reason: "queue is full", permit });
+                continue;
+            }
+            let item = Queued { json: json.clone(), id: id.clone(), since, verdict, permit };
+            rejected.extend(queue.push(item).err());
+        }
+        rejected
+    }
+
+    /// Wakes the workers, and fails the items that were not queued.
+    pub(crate) fn dispatch(&self, rejected: Vec<Rejected>) {
+        for outlet in &self.shared.outlets {
+            // If it is full, the worker will wake up anyway.
+            let _ = outlet.wake.try_send(());
+        }
+        let log = rejected.first().map(|first| (first.verdict.tally.clone(), first.reason));
+        let items = rejected.len();
+        for Rejected { verdict, reason, permit } in rejected {
+            // This wakes the tasks that wait for room.
+            drop(permit);
+            verdict.fail(&reason.into());
+        }
+        if let Some((tally, reason)) = log {
+            tally.log_failed(items, reason);
+        }
+    }
+
+    /// Waits until every queue has room, and reserves a permit in each.
+    pub(crate) fn reserve(&self) -> impl Future<Output = Vec<Permit>> + Send + 'static {
+        let rooms: Vec<_> =
+            self.shared.outlets.iter().map(|outlet| outlet.queue.room.clone()).collect();
+        async move {
+            let mut permits = Vec::with_capacity(rooms.len());
+            for room in rooms {
+                permits.push(room.acquire_arc().await);
+            }
+            permits
+        }
+    }
+
+    /// Counters of each endpoint.
+    pub fn stats(&self) -> Vec<EndpointStats> {
+        let stats = |Outlet { queue, .. }: &Outlet| EndpointStats {
+            endpoint: queue.tally.name.to_string(),
+            queued: queue.len(),
+            accepted: queue.tally.accepted.load(Ordering::Relaxed),
+            failed: queue.tally.failed.load(Ordering::Relaxed),
+            retried: queue.tally.retried.load(Ordering::Relaxed),
+        };
+        self.shared.outlets.iter().map(stats).collect()
+    }
+}
+
+impl fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let outlets = self.shared.outlets.iter();
+        let endpoints: Vec<_> = outlets.map(|outlet| &outlet.queue.tally.name).collect();
+        f.debug_struct("Publisher").field("endpoints", &endpoints).finish()
+    }
+}

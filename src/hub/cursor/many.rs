@@ -1,0 +1,204 @@
+//! A cursor over several channels: their frames merged in the order of their seqs.
+
+use std::cell::Cell;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+
+use super::reset::Gaps;
+use super::{Cursor, Leg, Legs};
+use crate::hub::channel::{Closed, Unread};
+use crate::hub::log::Collected;
+use crate::hub::Hub;
+use crate::sync::{Arc, Ordering};
+use crate::wake::{Park, ReadyLeg, ReadySet};
+
+/// The legs of a cursor over several channels, and which of them have something.
+pub(super) struct Merge {
+    pub(super) legs: Box<[Leg]>,
+    ready: Arc<ReadySet>,
+    /// Legs to look at. Each other leg is on its channel's wait list, or marked ready, or ended.
+    pending: Vec<u32>,
+    /// Legs whose channel was closed and read to its end.
+    ended: usize,
+    /// The seq after which the stream ends, because one of its channels was closed alone.
+    end: Option<u64>,
+}
+
+impl Cursor {
+    pub(super) fn poll_many(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
+        let Self { hub, at, legs: Legs::Many(merge), .. } = self else { return Poll::Ready(None) };
+        let mut waker: Option<Waker> = None;
+        loop {
+            if merge.ended == merge.legs.len() || merge.end.is_some_and(|end| *at >= end) {
+                return Poll::Ready(None);
+            }
+            // The number first, the marks after it: see `wake::ReadySet`.
+            let cut = hub.sequence.newest();
+            merge.ready.take_legs(&mut merge.pending);
+            if merge.pending.is_empty() && merge.end.is_none() {
+                match merge.ready.park(waker.take().unwrap_or_else(|| cx.waker().clone())) {
+                    Park::Asleep(replaced) => {
+                        drop(replaced);
+                        return Poll::Pending;
+                    }
+                    Park::Marked(unused) => waker = Some(unused),
+                }
+                continue;
+            }
+            let item = with_collected(|collected| merge.collect(hub, at, cut, collected));
+            if item.is_some() {
+                return Poll::Ready(item);
+            }
+        }
+    }
+}
+
+impl Merge {
+    pub(super) fn new(legs: Vec<Leg>) -> Self {
+        Self {
+            ready: Arc::default(),
+            pending: (0..legs.len() as u32).collect(),
+            legs: legs.into(),
+            ended: 0,
+            end: None,
+        }
+    }
+
+    /// Takes all legs off their channels.
+    pub(super) fn release(self, hub: &Hub) {
+        for leg in &self.legs {
+            let mut state = leg.channel.lock();
+            let mark = state.wait.disarm_leg(leg.ticket);
+            hub.leave(&leg.channel, state);
+            drop(mark);
+        }
+        drop(self.ready.unpark());
+    }
+
+    /// Looks at the pending legs, and makes one item of their frames up to `cut` and of the resets
+    /// that are due.
+    fn collect(
+        &mut self,
+        hub: &Hub,
+        cursor: &mut u64,
+        cut: u64,
+        out: &mut Collected,
+    ) -> Option<Bytes> {
+        let mut visited = std::mem::take(&mut self.pending);
+        let cap = hub.limits.item;
+        let mut missing = Vec::new();
+        let mut whole = None;
+        let mut ended = 0;
+        // No frame after this seq may be handed out now, because a leg has more before it.
+        let mut limit = u64::MAX;
+        for &index in &visited {
+            let leg = &mut self.legs[index as usize];
+            let mut state = leg.channel.lock();
+            state.unread = Unread::default();
+            if leg.announced.is_gap(*cursor, state.log.floor()) {
+                missing.push(index);
+            }
+            // Where no frame of another leg can come between, the bytes are shared with other
+            // readers.
+            let alone = visited.len() == 1 && self.end.is_none();
+            if alone && state.closed.is_none() && state.log.tail() <= cut {
+                let readers = state.subscribers;
+                whole = state.log.read(*cursor, cap, readers);
+                let capped = whole.as_ref().filter(|whole| whole.last < state.log.tail());
+                limit = capped.map_or(limit, |whole| whole.last);
+            } else if let Some(before) = state.log.collect(*cursor, cut, cap, out) {
+                limit = limit.min(before);
+            }
+            if let Some(Closed::Channel(end)) = state.closed {
+                self.end = Some(self.end.map_or(end, |earlier| earlier.min(end)));
+            }
+            if state.log.tail() > cut {
+                self.pending.push(index);
+            } else if state.closed.is_some() {
+                ended += 1;
+            } else {
+                let ready = ReadyLeg { set: self.ready.clone(), leg: index };
+                state.wait.arm_leg(&mut leg.ticket, ready);
+            }
+        }
+        if self.end.is_some_and(|end| *cursor >= end) {
+            // Nothing that came or went after the end matters.
+            return None;
+        }
+        let end = self.end.unwrap_or(u64::MAX);
+        let mut gaps = Gaps::default();
+        missing.iter().for_each(|&index| gaps.add(&mut self.legs[index as usize]));
+        let head = hub.resets(*cursor, &gaps);
+        let (events, item) = match whole {
+            Some(answer) if head.is_empty() => (answer.events, answer.bytes),
+            Some(answer) => (answer.events, [&head[..], &answer.bytes].concat().into()),
+            None => {
+                out.frames.retain(|&(seq, ..)| seq <= end);
+                let (events, last) = out.cut(limit, cap);
+                if events > 0 && (limit < end.min(cut) || events < out.frames.len()) {
+                    limit = last;
+                }
+                (events as u64, out.join(events, head).into())
+            }
+        };
+        if limit == u64::MAX {
+            // Not past the end: whatever comes later is for a client that subscribes again from
+            // here.
+            *cursor = cut.min(end).max(*cursor);
+            self.ended += ended;
+            visited.clear();
+            visited.append(&mut self.pending);
+        } else {
+            *cursor = limit.min(end);
+        }
+        self.pending = visited;
+        hub.delivered.fetch_add(events, Ordering::Relaxed);
+        (!item.is_empty()).then_some(item)
+    }
+}
+
+impl Collected {
+    /// Sorts the frames by seq. Returns how many of them make the next item, and the seq of the last
+    /// of those.
+    fn cut(&mut self, limit: u64, cap: usize) -> (usize, u64) {
+        self.frames.sort_unstable();
+        let (mut count, mut size, mut last) = (0, 0, 0);
+        for &(seq, from, to) in &self.frames {
+            size += to - from;
+            if seq > limit || (size > cap && count > 0) {
+                break;
+            }
+            count += 1;
+            last = seq;
+        }
+        (count, last)
+    }
+
+    /// The first `count` frames in order, after `head`.
+    fn join(&self, count: usize, mut head: Vec<u8>) -> Vec<u8> {
+        let frames = &self.frames[..count];
+        head.reserve_exact(frames.iter().map(|&(_, from, to)| to - from).sum());
+        for &(_, from, to) in frames {
+            head.extend_from_slice(&self.bytes[from..to]);
+        }
+        head
+    }
+}
+
+thread_local! {
+    static COLLECTED: Cell<Collected> = Cell::default();
+}
+
+/// Lends buffers that the readers of this thread use in turn.
+fn with_collected<T>(f: impl FnOnce(&mut Collected) -> T) -> T {
+    let mut collected = COLLECTED.try_with(Cell::take).unwrap_or_default();
+    let result = f(&mut collected);
+    if collected.bytes.capacity() <= 256 << 10 {
+        collected.bytes.clear();
+        collected.frames.clear();
+        // A thread that is ending has no place to put them back.
+        let _ = COLLECTED.try_with(|cell| cell.set(collected));
+    }
+    result
+}

@@ -1,0 +1,33 @@
+//! The one door to GRIP: how a stream stands behind proxies.
+//!
+//! Without the feature `grip` there is a [`Proxy`] in name only. No value of it can exist, so the code
+//! that asks `Option<Proxy>` needs no switches, and the compiler removes the branches.
+
+#[cfg(feature = "grip")]
+mod answer;
+#[cfg(feature = "grip")]
+mod outcome;
+#[cfg(feature = "grip")]
+mod present;
+#[cfg(feature = "grip")]
+mod reservation;
+#[cfg(feature = "grip")]
+mod setup;
+#[cfg(feature = "grip")]
+mod tap;
+
+#[cfg(feature = "grip")]
+pub(crate) use {
+    answer::Via,
+    outcome::Outcome,
+    present::Proxy,
+    reservation::Reservation,
+    setup::{Setup, Source},
+    tap::ProxyTap,
+};
+
+#[cfg(not(feature = "grip"))]
+mod absent;
+
+#[cfg(not(feature = "grip"))]
+pub(crate) use absent::{Outcome, Proxy, ProxyTap, Reservation, Setup, Via};
