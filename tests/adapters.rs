@@ -1,7 +1,6 @@
-//! The runtimes that can be plugged in: their own timers and tasks serve a stream.
+//! The runtime adapters: a stream is served by each runtime's own timers and tasks.
 //!
-//! async-std's is tested where its feature is on: `cargo test --features async-std --test
-//! adapters`.
+//! The async-std adapter needs its feature: `cargo test --features async-std --test adapters`.
 #![cfg(feature = "grip")]
 
 use std::pin::pin;
@@ -16,11 +15,10 @@ use futures::executor::block_on;
 use futures::future::{select, BoxFuture, Either};
 use futures_timer::Delay;
 
-/// Far more than anything takes.
+/// Far longer than any step takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A keep-alive sleeps, and publishing through a proxy runs a task: both by the runtime that was
-/// plugged in.
+/// Keep-alives need the runtime's timer, and publishing to a proxy needs its tasks.
 fn a_runtime_serves_a_stream<R>(runtime: R, block_on: impl Fn(BoxFuture<'_, ()>))
 where
     R: Executor + Timer,
@@ -44,7 +42,7 @@ where
     };
     block_on(Box::pin(async {
         let in_time = matches!(select(pin!(served), Delay::new(PATIENCE)).await, Either::Left(_));
-        assert!(in_time, "it is done within {PATIENCE:?}");
+        assert!(in_time, "not done within {PATIENCE:?}");
     }));
     assert_eq!(transport.items().len(), 1);
     assert_eq!(stream.stats().subscriptions, 0);
@@ -72,7 +70,7 @@ fn tokio_serves_a_stream_within_the_runtime_and_from_outside() {
         let inside = runtime.block_on(async { Tokio::current() });
         a_runtime_serves_a_stream(inside, |future| runtime.block_on(future));
     }
-    // Built, published to and read on a thread that knows no tokio.
+    // Built, published to and read on a thread outside the runtime.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_time()
@@ -81,7 +79,7 @@ fn tokio_serves_a_stream_within_the_runtime_and_from_outside() {
     a_runtime_serves_a_stream(Tokio::from(runtime.handle().clone()), |future| block_on(future));
 }
 
-/// A clock that did not stand still would ask for the same sleep again and again.
+/// If the stream's clock were not paused too, it would ask for the same sleep again and again.
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_tokio_has_paused_is_the_streams_clock_too() {
     let stream = EventStream::builder().runtime(Tokio::current()).build().unwrap();
@@ -119,10 +117,10 @@ fn a_tokio_runtime_that_is_gone_costs_the_proxies_and_nothing_else() {
     }
 }
 
-/// tokio's sleeps are not polled where a task has used up its share of a turn: they only ask to be
-/// polled again.
+/// In a task that has used up its cooperative budget, tokio's sleeps make no progress: they only
+/// wake the task again.
 #[tokio::test(start_paused = true)]
-async fn a_keep_alive_comes_though_the_task_had_no_share_of_its_turn_left() {
+async fn a_keep_alive_comes_though_the_task_had_no_budget_left() {
     let stream = EventStream::builder().runtime(Tokio::current()).build().unwrap();
     let mut client = Client::from(stream.subscribe("a").into_body());
     let reader = tokio::spawn(async move {
@@ -143,7 +141,7 @@ async fn a_keep_alive_comes_though_the_task_had_no_share_of_its_turn_left() {
     let _stream = publishing.await.unwrap();
     let names = tokio::time::timeout(Duration::from_secs(3600), reader)
         .await
-        .expect("a keep-alive comes")
+        .expect("no keep-alive came")
         .unwrap();
     assert_eq!(names, ["stream-open", "e", "keep-alive"]);
 }

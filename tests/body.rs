@@ -1,5 +1,4 @@
-//! The body of an answer: what it hands out and when, in each of its three shapes, and what it
-//! frees.
+//! The body of an answer: what it yields and when, in each of its three forms, and what it frees.
 
 mod common;
 
@@ -51,7 +50,7 @@ fn stream_open_comes_first_and_carries_the_position() {
     let one = publish(&stream, "a", "1");
     let mut live = body(&stream, "a");
     let two = publish(&stream, "a", "2");
-    // The second event is not handed out yet, so the position is before it.
+    // The second event has not been yielded yet, so the position is before it.
     assert_eq!(body_text(&mut live), format!("id: {one}\n{OPEN}id: {two}\ndata: 2\n\n"));
 }
 
@@ -81,14 +80,13 @@ fn stream_open_never_carries_a_position_past_a_reset() {
     let expected =
         format!("id: {first}\n{OPEN}id: {first}\n{}id: {}\ndata: 2\n\n", reset("evicted"), ids[2]);
     assert_eq!(body_text(&mut evicted), expected);
-    // Where the client was is not known: any id would hide that, if the stream broke before the
-    // reset.
-    let mut unknown = stream.subscribe_after("a", "no id of ours").into_body();
+    // The client's position is unknown. An id would hide that if the stream broke before the reset.
+    let mut unknown = stream.subscribe_after("a", "a foreign id").into_body();
     assert_eq!(body_text(&mut unknown), format!("{OPEN}id: {}\n{}", ids[2], reset("unknown")));
 }
 
 #[test]
-fn retry_is_told_with_stream_open_between_the_event_and_its_data() {
+fn retry_comes_with_stream_open_between_the_event_and_its_data() {
     let retry = Duration::from_micros(2_500_900);
     let stream = EventStream::builder().retry(retry).build().unwrap();
     let at = stream.subscribe("a").last_event_id();
@@ -99,7 +97,7 @@ fn retry_is_told_with_stream_open_between_the_event_and_its_data() {
 }
 
 #[test]
-fn fields_of_an_event_come_in_one_order() {
+fn fields_of_an_event_come_in_a_fixed_order() {
     let stream = EventStream::new();
     let mut body = body(&stream, "a");
     body_text(&mut body);
@@ -111,10 +109,10 @@ fn fields_of_an_event_come_in_one_order() {
     assert_eq!(body_text(&mut body), frame(id.as_ref()) + &frame("own"));
 }
 
-// One body, three shapes.
+// One body, three forms.
 
-/// Bodies that will hand out the same, of a stream that is closed: `stream-open`, some frames, the
-/// end.
+/// Bodies of a closed stream that all yield the same: `stream-open`, some frames, the end. Also
+/// returns these bytes.
 fn alike(count: usize) -> (Vec<Body>, Vec<u8>) {
     let stream = EventStream::builder().limits(Limits::default().item(16)).build().unwrap();
     let bodies: Vec<_> = (0..count).map(|_| body(&stream, "a")).collect();
@@ -130,9 +128,10 @@ fn alike(count: usize) -> (Vec<Body>, Vec<u8>) {
 fn as_a_stream_each_item_is_whole_frames() {
     let (mut bodies, bytes) = alike(1);
     let (items, ended) = ready(&mut bodies[0]);
-    assert!(ended && bodies[0].is_terminated());
+    assert!(ended);
+    assert!(bodies[0].is_terminated());
     let items: Vec<Bytes> = items.into_iter().map(Result::unwrap).collect();
-    assert_eq!(items.len(), 6, "`stream-open`, then each frame is over the limit of an item");
+    assert_eq!(items.len(), 6, "`stream-open`, then frames that each exceed the limit of an item");
     assert!(items.iter().all(|item| item.ends_with(b"\n\n")));
     assert_eq!(items.concat(), bytes);
     assert_eq!(ready(&mut bodies[0]), (vec![], true), "it stays ended");
@@ -143,10 +142,10 @@ fn as_an_http_body_it_is_the_same_bytes_in_data_frames() {
     let (mut bodies, bytes) = alike(2);
     let mut body = bodies.pop().unwrap();
     let hint = http_body::Body::size_hint(&body);
-    assert_eq!((hint.lower(), hint.upper()), (0, None), "nobody knows how long a live one gets");
+    assert_eq!((hint.lower(), hint.upper()), (0, None), "the length of a live body is not known");
     let mut received = Vec::new();
     while let Some(frame) = block_on(body.frame()) {
-        received.extend_from_slice(&frame.unwrap().into_data().expect("there are no trailers"));
+        received.extend_from_slice(&frame.unwrap().into_data().expect("not a data frame"));
     }
     assert_eq!(received, bytes);
     assert!(http_body::Body::is_end_stream(&body));
@@ -182,7 +181,7 @@ fn as_a_buffered_reader_it_is_the_same_lines_and_keeps_what_was_not_consumed() {
     let mut received = Vec::new();
     loop {
         let seen = block_on(reader.fill_buf()).unwrap().to_vec();
-        assert_eq!(block_on(reader.fill_buf()).unwrap(), seen, "looking takes nothing away");
+        assert_eq!(block_on(reader.fill_buf()).unwrap(), seen, "`fill_buf` consumes nothing");
         let Some(byte) = seen.first() else { break };
         received.push(*byte);
         reader.consume_unpin(1);
@@ -192,7 +191,7 @@ fn as_a_buffered_reader_it_is_the_same_lines_and_keeps_what_was_not_consumed() {
 
 // Keep-alive.
 
-/// A body that has handed out `stream-open`, and the clock it goes by.
+/// A body that has yielded `stream-open`, and its clock.
 fn quiet_body(builder: Builder) -> (EventStream, Body, ManualTimer) {
     let timer = ManualTimer::new();
     let stream = builder.timer(timer.clone()).build().unwrap();
@@ -201,8 +200,8 @@ fn quiet_body(builder: Builder) -> (EventStream, Body, ManualTimer) {
     (stream, body, timer)
 }
 
-/// How long it takes, by quarter seconds, until the body hands something out; `None` if it does not
-/// within a minute.
+/// Advances the clock by quarter seconds until the body yields something. Returns how long that
+/// took and what came; `None` if nothing comes within a minute.
 fn silence(body: &mut Body, timer: &ManualTimer) -> Option<(Duration, String)> {
     (1..=240).find_map(|quarters| {
         timer.advance(SECOND / 4);
@@ -235,7 +234,7 @@ fn keep_alives_of_a_crowd_are_spread_and_only_ever_early() {
     assert_eq!(parts.iter().sum::<usize>(), 200);
     assert!(
         parts.iter().all(|part| (1..100).contains(part)),
-        "no half second has most of them: {parts:?}"
+        "each half second has some of them, and none has most: {parts:?}"
     );
 }
 
@@ -258,21 +257,22 @@ fn a_keep_alive_wakes_the_task_that_waits() {
     timer.advance(20 * SECOND);
     assert_eq!(count.0.load(Ordering::Relaxed), 1);
     assert_eq!(poll(), Poll::Ready(Some(Ok(Bytes::from_static(KEEP_ALIVE.as_bytes())))));
-    // And the next one, though nobody has polled it to `Pending` in between.
+    // So does the next one.
     assert!(poll().is_pending());
     timer.advance(20 * SECOND);
-    assert!(count.0.load(Ordering::Relaxed) > 1 && poll().is_ready());
+    assert!(count.0.load(Ordering::Relaxed) > 1);
+    assert!(poll().is_ready());
 }
 
-/// A body that is only polled when it was woken, as by an executor, first by one task and then by
-/// another.
+/// A body that is polled only after it was woken, as an executor does, and that can move to another
+/// task.
 struct Task {
     body: Body,
     woken: Arc<Count>,
 }
 
 impl Task {
-    /// What it hands out once it was woken; nothing if it was not.
+    /// What the body yields if it was woken; nothing if it was not.
     fn run(&mut self) -> String {
         if self.woken.0.swap(0, Ordering::Relaxed) == 0 {
             return String::new();
@@ -323,7 +323,7 @@ fn a_keep_alive_comes_whatever_is_written_when_its_time_is_near_and_whoever_poll
     }
 }
 
-/// Sleeps in two steps, and so must be polled in between.
+/// A timer whose sleeps take two steps, and so must be polled in between.
 struct TwoSteps(ManualTimer);
 
 impl Timer for TwoSteps {
@@ -331,11 +331,11 @@ impl Timer for TwoSteps {
         self.0.now()
     }
 
-    fn sleep(&self, for_: Duration) -> BoxFuture<'static, ()> {
-        let (timer, first) = (self.0.clone(), self.0.sleep(for_ / 2));
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let (timer, first) = (self.0.clone(), self.0.sleep(duration / 2));
         Box::pin(async move {
             first.await;
-            timer.sleep(for_ - for_ / 2).await;
+            timer.sleep(duration - duration / 2).await;
         })
     }
 }
@@ -358,7 +358,7 @@ fn a_sleep_is_polled_when_it_asks_for_it_though_an_event_comes_at_the_same_time(
     panic!("no keep-alive in 40 s of silence");
 }
 
-/// Sleeps only half as long as it is asked to.
+/// A timer whose sleeps last only half as long as requested.
 struct Hasty(ManualTimer);
 
 impl Timer for Hasty {
@@ -366,12 +366,12 @@ impl Timer for Hasty {
         self.0.now()
     }
 
-    fn sleep(&self, for_: Duration) -> BoxFuture<'static, ()> {
-        self.0.sleep(for_ / 2)
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.0.sleep(duration / 2)
     }
 }
 
-/// So many that all of them share their sleeps with others.
+/// Enough bodies that each of them shares its sleep with others.
 fn crowd(stream: &EventStream) -> Vec<Task> {
     let mut crowd: Vec<_> = (0..500)
         .map(|_| Task { body: body(stream, "a"), woken: Arc::new(Count(AtomicUsize::new(0))) })
@@ -380,7 +380,8 @@ fn crowd(stream: &EventStream) -> Vec<Task> {
     crowd
 }
 
-/// Each of them that is only polled when it is woken gets its keep-alive in time, `periods` times.
+/// Asserts that each body gets its keep-alive in time, at least `periods` times, though it is only
+/// polled when it is woken.
 fn all_are_kept_alive(crowd: &mut [Task], timer: &ManualTimer, periods: usize) {
     let mut silences = vec![0; crowd.len()];
     let mut counts = vec![0; crowd.len()];
@@ -411,7 +412,7 @@ fn a_crowd_shares_its_sleeps() {
     let timer = ManualTimer::new();
     let stream = without_history().timer(timer.clone()).build().unwrap();
     let mut crowd = crowd(&stream);
-    // One for each 64th of the two seconds by which keep-alives may be early.
+    // One sleep for each 64th of the two seconds by which keep-alives may be early.
     assert!((32..=65).contains(&timer.sleeping()), "{}", timer.sleeping());
     all_are_kept_alive(&mut crowd, &timer, 3);
     // The crowd has spread out by then.
@@ -421,11 +422,11 @@ fn a_crowd_shares_its_sleeps() {
 }
 
 #[test]
-fn who_shares_a_sleep_needs_nobody_else_for_it() {
+fn a_body_that_shares_a_sleep_does_not_depend_on_the_others() {
     let timer = ManualTimer::new();
     let stream = without_history().timer(timer.clone()).build().unwrap();
-    // Every third has a client that takes nothing, so its server does not poll it; every third
-    // leaves, the first one among them; and the rest is polled by another task.
+    // A third have a client that reads nothing, so the server does not poll them. A third leave,
+    // the first body among them. The rest move to another task.
     let (mut stuck, mut others) = (Vec::new(), Vec::new());
     for (index, mut task) in crowd(&stream).into_iter().enumerate() {
         match index % 3 {
@@ -439,7 +440,7 @@ fn who_shares_a_sleep_needs_nobody_else_for_it() {
         }
     }
     all_are_kept_alive(&mut others, &timer, 5);
-    // And they go on where they were.
+    // Those that were not polled go on where they were.
     timer.advance(20 * SECOND);
     assert!(stuck.iter_mut().all(|task| task.run() == KEEP_ALIVE));
 }
@@ -457,7 +458,7 @@ fn a_crowd_is_kept_alive_whatever_its_sleeps_are_like() {
     }
 }
 
-/// Sleeps only half as long as it is asked to, and wakes nobody.
+/// A timer whose sleeps last only half as long as requested, and wake no one.
 struct Mute(ManualTimer);
 
 impl Timer for Mute {
@@ -465,13 +466,13 @@ impl Timer for Mute {
         self.0.now()
     }
 
-    fn sleep(&self, for_: Duration) -> BoxFuture<'static, ()> {
-        let mut sleep = self.0.sleep(for_ / 2);
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let mut sleep = self.0.sleep(duration / 2);
         Box::pin(poll_fn(move |_| sleep.poll_unpin(&mut Context::from_waker(Waker::noop()))))
     }
 }
 
-/// Two that share a sleep for sure: their period is too short for any jitter.
+/// Two bodies that certainly share a sleep: their period is too short for any jitter.
 fn pair(timer: impl Timer) -> [Task; 2] {
     let stream =
         without_history().timer(timer).keep_alive(Duration::from_nanos(8)).build().unwrap();
@@ -482,7 +483,7 @@ fn pair(timer: impl Timer) -> [Task; 2] {
 }
 
 #[test]
-fn who_finds_that_a_sleep_has_ended_tells_those_who_share_it() {
+fn a_body_that_finds_a_sleep_ended_wakes_the_others_that_share_it() {
     let timer = ManualTimer::new();
     let [mut first, second] = pair(Mute(timer.clone()));
     timer.advance(Duration::from_nanos(4));
@@ -492,7 +493,7 @@ fn who_finds_that_a_sleep_has_ended_tells_those_who_share_it() {
     assert_eq!(second.woken.0.load(Ordering::Relaxed), 1);
 }
 
-/// Sleeps that do something when they are polled, and then rest.
+/// A timer whose sleeps run a hook when they are polled, and never end.
 struct Hooked(ManualTimer, Hook);
 
 type Hook = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
@@ -513,12 +514,12 @@ impl Timer for Hooked {
 }
 
 #[test]
-fn who_sits_down_while_another_polls_the_sleep_gets_another_try() {
+fn a_body_that_joins_a_sleep_while_another_polls_it_is_woken_to_try_again() {
     let hook = Hook::default();
     let [mut first, mut second] = pair(Hooked(ManualTimer::new(), hook.clone()));
     second.move_on();
     let woken = second.woken.clone();
-    // What the first one's poll told of the sleep may be older than the second one's coming.
+    // The first body's poll may have looked at the sleep before the second one joined.
     let second = Arc::new(Mutex::new(second));
     let comes = second.clone();
     *hook.lock().unwrap() = Some(Box::new(move || assert_eq!(comes.lock().unwrap().poll(), "")));
@@ -527,38 +528,40 @@ fn who_sits_down_while_another_polls_the_sleep_gets_another_try() {
     assert_eq!(woken.0.load(Ordering::Relaxed), 1);
 }
 
-/// As tokio's does when its runtime is gone.
+/// tokio's sleeps panic when their runtime is gone.
 #[test]
-fn a_sleep_that_panics_when_one_polls_it_ends_for_those_who_share_it() {
+fn a_sleep_that_panics_when_it_is_polled_ends_for_all_that_share_it() {
     let hook = Hook::default();
     let [mut first, mut second] = pair(Hooked(ManualTimer::new(), hook.clone()));
     *hook.lock().unwrap() = Some(Box::new(|| resume_unwind(Box::new(()))));
     first.move_on();
     assert!(catch_unwind(AssertUnwindSafe(|| first.poll())).is_err());
     assert_eq!(second.woken.0.load(Ordering::Relaxed), 1);
-    // At another sleep, which is polled.
+    // The second body gets a new sleep, and polls it.
     let polled = Arc::new(AtomicUsize::new(0));
     let count = polled.clone();
     *hook.lock().unwrap() = Some(Box::new(move || count.store(1, Ordering::Relaxed)));
     assert_eq!(second.poll(), "");
-    assert_eq!((polled.load(Ordering::Relaxed), second.woken.0.load(Ordering::Relaxed)), (1, 1));
+    assert_eq!(polled.load(Ordering::Relaxed), 1);
+    assert_eq!(second.woken.0.load(Ordering::Relaxed), 1);
 }
 
 #[test]
-fn who_left_a_shared_sleep_is_not_woken_by_it() {
+fn a_body_that_left_a_shared_sleep_is_not_woken_by_it() {
     let timer = ManualTimer::new();
     let [first, second] = pair(timer.clone());
     let woken = first.woken.clone();
     drop(first);
     timer.advance(SECOND);
-    assert_eq!([woken, second.woken].map(|count| count.0.load(Ordering::Relaxed)), [0, 1]);
+    assert_eq!(woken.0.load(Ordering::Relaxed), 0);
+    assert_eq!(second.woken.0.load(Ordering::Relaxed), 1);
 }
 
 #[test]
-fn each_frame_starts_the_silence_anew() {
+fn each_frame_restarts_the_silence() {
     let (stream, mut body, timer) = quiet_body(EventStream::builder());
     for data in ["1", "2", "3"] {
-        // As late as can be before the earliest keep-alive.
+        // The last moment before the earliest possible keep-alive.
         timer.advance(18 * SECOND - Duration::from_nanos(1));
         publish(&stream, "a", data);
         assert!(body_text(&mut body).ends_with(&format!("\ndata: {data}\n\n")));
@@ -592,7 +595,7 @@ fn a_busy_body_has_no_keep_alive_and_one_that_was_not_polled_has_one() {
         assert!(!body_text(&mut body).contains("keep-alive"));
     }
     timer.advance(1000 * SECOND);
-    assert_eq!(body_text(&mut body), KEEP_ALIVE, "it does not make up for those it missed");
+    assert_eq!(body_text(&mut body), KEEP_ALIVE, "it does not make up for those that it missed");
 }
 
 #[test]
@@ -604,7 +607,7 @@ fn an_event_goes_before_a_keep_alive_that_is_due_at_the_same_time() {
 }
 
 #[test]
-fn the_period_is_the_operators_and_zero_is_never() {
+fn the_period_can_be_set_and_zero_means_never() {
     let (_stream, mut body, timer) = quiet_body(EventStream::builder().keep_alive(5 * SECOND));
     let (after, text) = silence(&mut body, &timer).unwrap();
     assert!((Duration::from_millis(4500)..=5 * SECOND).contains(&after), "{after:?}");
@@ -618,7 +621,7 @@ fn the_period_is_the_operators_and_zero_is_never() {
 }
 
 #[test]
-fn the_longest_of_periods_is_never_and_no_panic() {
+fn the_longest_period_means_never_and_does_not_panic() {
     let stream = EventStream::builder().keep_alive(Duration::MAX).build().unwrap();
     assert!(body_text(&mut body(&stream, "a")).ends_with(OPEN));
 }
@@ -647,12 +650,13 @@ fn after_close_a_body_hands_out_what_is_left_and_ends() {
                 text.lines().filter(|line| line.starts_with("data:")).collect::<Vec<_>>(),
                 expected
             );
-            assert!(!text.contains("keep-alive") && text.ends_with("\n\n"));
+            assert!(!text.contains("keep-alive"), "{text}");
+            assert!(text.ends_with("\n\n"), "{text}");
         }
         assert_eq!(
             stream.stats().subscriptions,
             0,
-            "an ended body holds nothing, though it is not dropped"
+            "a body that has ended holds nothing even before it is dropped"
         );
     }
 }
@@ -698,7 +702,8 @@ fn a_dropped_body_frees_its_subscription_however_far_it_was_read() {
         let items = [block_on(body.next()), block_on(body.next())];
         drop(body);
         assert_eq!(subscriptions(), 0, "before the last event");
-        assert!(items.into_iter().flatten().flatten().count() == 2, "what was handed out stays");
+        let items = items.into_iter().flatten().flatten();
+        assert_eq!(items.count(), 2, "the items outlive their body");
         let mut body = answer(channels);
         body_text(&mut body);
         drop(body);
@@ -718,7 +723,7 @@ fn a_dropped_body_frees_its_timer() {
     let stream = EventStream::builder().timer(timer.clone()).build().unwrap();
     let mut bodies: Vec<_> = (0..3).map(|_| body(&stream, "a")).collect();
     bodies.iter_mut().take(2).for_each(|body| drop(body_text(body)));
-    // One that has rung has a new one.
+    // A body whose sleep has ended gets a new one.
     timer.advance(20 * SECOND);
     assert_eq!(body_text(&mut bodies[0]), KEEP_ALIVE);
     timer.advance(Duration::ZERO);
@@ -739,14 +744,15 @@ fn a_body_dropped_asleep_is_not_woken() {
         assert!(body.poll_next_unpin(&mut Context::from_waker(&waker)).is_pending());
         drop(body);
         publish(&stream, "a", "1");
-        assert_eq!((count.0.load(Ordering::Relaxed), stream.stats().delivered), (0, 0));
+        assert_eq!(count.0.load(Ordering::Relaxed), 0);
+        assert_eq!(stream.stats().delivered, 0);
     }
 }
 
 // History off.
 
 #[test]
-fn without_history_nothing_of_ours_has_an_id() {
+fn without_history_the_only_ids_are_those_given_by_the_program() {
     let stream = without_history().build().unwrap();
     let mut one = body(&stream, "a");
     let mut several = stream.subscribe(["a", "b"]).into_body();
@@ -765,7 +771,7 @@ fn without_history_a_last_event_id_is_ignored() {
     let own = publish(&stream, "a", "1");
     stream.try_publish("a", event("2").id("given")).unwrap();
     let elsewhere = publish(&EventStream::new(), "a", "1");
-    for id in [&*own, "given", &elsewhere, "no id of ours", "\u{e9}"] {
+    for id in [&*own, "given", &elsewhere, "a foreign id", "\u{e9}"] {
         let mut returning = stream.subscribe_after("a", id).into_body();
         assert_eq!(body_text(&mut returning), OPEN, "{id}");
         let req = Request::get("/").header("last-event-id", id.as_bytes()).body(()).unwrap();
@@ -780,15 +786,13 @@ fn without_history_a_last_event_id_is_ignored() {
 }
 
 #[test]
-fn without_history_a_reader_that_lags_is_told_without_an_id() {
+fn without_history_the_reset_of_a_lagging_reader_has_no_id() {
     let stream = without_history().build().unwrap();
     let mut slow = body(&stream, "a");
     (0..257).for_each(|n| drop(publish(&stream, "a", &n.to_string())));
     let text = body_text(&mut slow);
     let reset = "event: stream-reset\ndata: {\"channels\":[\"a\"],\"reason\":\"lagged\"}\n\n";
-    assert!(
-        text.starts_with(&format!("{OPEN}{reset}data: 1\n\n")) && text.ends_with("\ndata: 256\n\n"),
-        "{text}"
-    );
+    assert!(text.starts_with(&format!("{OPEN}{reset}data: 1\n\n")), "{text}");
+    assert!(text.ends_with("\ndata: 256\n\n"), "{text}");
     assert!(!text.contains("id:"));
 }

@@ -29,7 +29,7 @@ fn a_page_sees_named_events_and_comes_back_after_the_server_was_killed() {
     let live = "document.documentElement.dataset.state === 'live'";
     page.wait_for(live);
 
-    // The browser's EventSource, by itself: names and ids arrive as published.
+    // The browser's EventSource without the page's code: names and ids arrive as published.
     page.run(
         "window.witnessed = []; window.witness = new EventSource('/events/lobby');
          for (const name of ['message', 'greeting', 'hello', 'stream-open', 'stream-reset'])
@@ -45,10 +45,12 @@ fn a_page_sees_named_events_and_comes_back_after_the_server_was_killed() {
     );
     assert_eq!(own, "my own");
 
-    // The page: publishes what a person types, and shows it.
+    // The page publishes what a user types, and shows the event.
     page.run(
         "const set = (id, value) => { document.getElementById(id).value = value; };
-         set('pub-channel', 'lobby'); set('pub-event', 'hello'); set('pub-data', '{\"typed\":true}');
+         set('pub-channel', 'lobby');
+         set('pub-event', 'hello');
+         set('pub-data', '{\"typed\":true}');
          document.getElementById('pub-send').click();",
     );
     let row = "document.querySelector('#events [data-event=hello]')";
@@ -56,8 +58,8 @@ fn a_page_sees_named_events_and_comes_back_after_the_server_was_killed() {
     assert_eq!(shown[0], r#"{"typed":true}"#);
     assert_eq!(shown[1], page.wait_for("document.getElementById('last-id').textContent"));
 
-    // Killed and started again: the browser comes back by itself, is told that its place is
-    // unknown, and goes on.
+    // The server is killed and started again: the browser reconnects on its own, gets a
+    // `stream-reset` because its position is unknown, and reads on.
     drop(server);
     page.wait_for("document.documentElement.dataset.state === 'reconnecting'");
     let (_server, url) = demo(url.strip_prefix("http://").unwrap());

@@ -28,7 +28,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use tower_service::Service;
 
-/// An answer, with what its body has at once.
+/// An answer, with what its body has ready.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -57,40 +57,48 @@ impl Answer {
         self.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
     }
 
-    /// A refusal of the one form they all have, whose sentence has these words in it.
+    /// Asserts a refusal with this status, in the form that all refusals have, and that its
+    /// sentence contains these words.
     #[track_caller]
     fn refuses(&self, status: u16, words: &str) {
         assert_eq!(self.status, status, "{self:?}");
         assert!(self.text.contains(words), "{words:?} in {self:?}");
         let sentence = self.text.strip_suffix(".\n").unwrap_or_else(|| panic!("{self:?}"));
-        assert!(
-            !sentence.is_empty() && !sentence.contains(['\r', '\n']) && !sentence.contains(". "),
-            "{self:?}"
-        );
+        assert!(!sentence.is_empty(), "{self:?}");
+        assert!(!sentence.contains(['\r', '\n']), "one line: {self:?}");
+        assert!(!sentence.contains(". "), "one sentence: {self:?}");
         assert_eq!(self.header("content-type"), ["text/plain; charset=utf-8"], "{self:?}");
         assert_eq!(self.header("content-length"), [self.text.len().to_string()], "{self:?}");
-        assert_eq!((self.ended, self.size), (true, Some(self.text.len() as u64)), "{self:?}");
+        assert!(self.ended, "{self:?}");
+        assert_eq!(self.size, Some(self.text.len() as u64), "{self:?}");
     }
 
-    /// A stream that goes on.
+    /// Asserts a body that has ended without any bytes.
+    #[track_caller]
+    fn is_empty(&self, context: &str) {
+        assert_eq!(self.text, "", "{context}");
+        assert!(self.ended, "{context}");
+    }
+
+    /// Asserts an event stream with status 200.
+    #[track_caller]
+    fn is_event_stream(&self) {
+        assert_eq!(self.status, 200, "{self:?}");
+        assert_eq!(self.header("content-type"), ["text/event-stream"], "{self:?}");
+    }
+
+    /// Asserts an event stream that goes on.
     #[track_caller]
     fn streams(&self) {
-        assert_eq!(
-            (self.status, self.header("content-type")),
-            (200, vec!["text/event-stream"]),
-            "{self:?}"
-        );
-        assert!(self.text.contains("event: stream-open\ndata: \n\n") && !self.ended, "{self:?}");
+        self.is_event_stream();
+        assert!(self.text.contains("event: stream-open\ndata: \n\n"), "{self:?}");
+        assert!(!self.ended, "{self:?}");
     }
 
-    /// A stream that has nothing to say but when to come back.
+    /// Asserts an event stream that only says when to come back, and returns the milliseconds.
     #[track_caller]
     fn asks_to_come_back(&self) -> u64 {
-        assert_eq!(
-            (self.status, self.header("content-type")),
-            (200, vec!["text/event-stream"]),
-            "{self:?}"
-        );
+        self.is_event_stream();
         assert!(self.ended, "{self:?}");
         let millis = self.text.strip_prefix("retry: ").and_then(|text| text.strip_suffix("\n\n"));
         let millis =
@@ -108,7 +116,7 @@ fn run(stream: &EventStream, req: &Request<()>, channels: impl Into<Channels>) -
     Answer::of(stream.run(req, Response::new(()), channels))
 }
 
-/// A started response with everything that a server may have put there before.
+/// A response with everything that a server may have set on it before.
 fn started() -> Response<&'static str> {
     Response::builder()
         .status(500)
@@ -127,7 +135,7 @@ fn started() -> Response<&'static str> {
         .unwrap()
 }
 
-/// Streams that cannot take a subscriber to `a`, and what keeps them full.
+/// Streams that cannot take a subscriber to `a`, and the subscription that keeps each of them full.
 fn closed_and_full(limits: &Limits) -> Vec<(&'static str, EventStream, Option<Subscription>)> {
     let with = |limits: Limits| EventStream::builder().limits(limits).build().unwrap();
     let closed = with(limits.clone());
@@ -168,7 +176,10 @@ fn get_and_post_stream_head_and_options_answer_and_other_methods_are_refused() {
         allowed.sort_unstable();
         match status {
             405 => answer.refuses(405, ""),
-            204 => assert_eq!((&*answer.text, answer.ended, answer.size), ("", true, Some(0))),
+            204 => {
+                answer.is_empty(method);
+                assert_eq!(answer.size, Some(0), "{method}");
+            }
             _ => {}
         }
         let methods: &[_] = if status == 200 { &[] } else { &["GET", "HEAD", "OPTIONS", "POST"] };
@@ -203,7 +214,7 @@ fn head_gets_the_status_and_headers_of_get_and_nothing_else() {
         let broken = stream.handler("{");
         for (uri, accept, last_event_id) in [
             ("/rooms/1", "*/*", ""),
-            ("/rooms/1", "*/*", "no id of ours"),
+            ("/rooms/1", "*/*", "a foreign id"),
             ("/rooms/%FF", "*/*", ""),
             ("/rooms/1", "text/html", ""),
             ("/rooms/1", "*/*", "error"),
@@ -217,8 +228,8 @@ fn head_gets_the_status_and_headers_of_get_and_nothing_else() {
                 let (get, head) =
                     (Answer::of(handler.call(req("GET"))), Answer::of(handler.call(req("HEAD"))));
                 let context = format!("{name} {uri} {accept} {last_event_id}");
+                head.is_empty(&context);
                 assert_eq!((head.status, head.headers), (get.status, get.headers), "{context}");
-                assert_eq!((&*head.text, head.ended), ("", true), "{context}");
             }
         }
         assert_eq!(stream.stats().subscriptions, before, "{name}");
@@ -230,7 +241,8 @@ fn head_gets_the_status_and_headers_of_get_and_nothing_else() {
 fn head_counts_no_subscription_while_its_answer_is_held() {
     let stream = EventStream::new();
     let held = block_on(stream.run(&Request::head("/").body(()).unwrap(), Response::new(()), "a"));
-    assert_eq!((stream.stats().subscriptions, stream.stats().channels), (0, 0));
+    assert_eq!(stream.stats().subscriptions, 0);
+    assert_eq!(stream.stats().channels, 0);
     assert!(held.body().is_terminated());
 }
 
@@ -277,10 +289,8 @@ fn accept_must_admit_an_event_stream() {
                 answer.streams();
             } else {
                 answer.refuses(406, "");
-                assert_eq!(
-                    (&*answer.text, answer.header("vary")),
-                    ("Not Acceptable.\n", vec!["Accept"])
-                );
+                assert_eq!(answer.text, "Not Acceptable.\n");
+                assert_eq!(answer.header("vary"), ["Accept"]);
             }
         }
     }
@@ -299,7 +309,7 @@ fn the_last_event_id_is_the_header_or_else_the_query() {
     let nothing = "/".to_owned();
     for (header, uri, place) in [
         (None, nothing.clone(), Some(4)),
-        // Of the header: bytes, read as UTF-8.
+        // From the header: bytes that are read as UTF-8.
         (Some(first.as_bytes()), nothing.clone(), Some(1)),
         (Some("é".as_bytes()), nothing.clone(), Some(2)),
         (Some(b"never seen"), nothing.clone(), None),
@@ -307,13 +317,13 @@ fn the_last_event_id_is_the_header_or_else_the_query() {
         (Some(format!("{first}0").as_bytes()), nothing.clone(), None),
         (Some(first.replace("-1", "-01").as_bytes()), nothing.clone(), None),
         (Some(b"7v0q2m9x4tkc1-1"), nothing, None),
-        // Of the query, decoded as forms are.
+        // From the query, decoded as a form.
         (None, query(&first), Some(1)),
         (None, query("%C3%A9"), Some(2)),
         (None, query("%2B3+%26"), Some(3)),
         (None, query("%FF"), None),
         (None, "/?lasteventid=x&last-event-id=x".to_owned(), Some(4)),
-        // Of both: an empty one is none, and any other in the header decides.
+        // From both: an empty id counts as none, and any other id in the header wins.
         (Some(b""), query("%C3%A9"), Some(2)),
         (Some(b""), query("%FF"), None),
         (Some(b""), query(""), Some(4)),
@@ -390,10 +400,11 @@ fn channels_must_be_named_and_within_the_limits() {
     run(&strict, &get("/"), ["a", "b"]).refuses(400, "limit of 1.");
     run(&strict, &get("/"), "four").refuses(400, "limit of 3.");
     Answer::of(strict.handler("{?id}").call(get("/?id=four"))).refuses(400, "limit of 3.");
-    assert_eq!((stream.stats().subscriptions, stream.stats().channels), (0, 0));
+    assert_eq!(stream.stats().subscriptions, 0);
+    assert_eq!(stream.stats().channels, 0);
 }
 
-/// The one of these channels that the answer's body reads.
+/// Those of these channels whose events the answer's body yields.
 fn heard<'c>(stream: &EventStream, response: Response<Body>, channels: &[&'c str]) -> Vec<&'c str> {
     let mut body = response.into_body();
     assert!(body_text(&mut body).contains("event: stream-open\n"));
@@ -420,7 +431,7 @@ fn templates_take_values_from_params_then_the_path_and_from_the_query_only_where
         ("{a}{b}", Some("/{a}/x/{b}"), "/1/x/2", none.clone(), "12"),
         ("{id}{id}", None, "/", id("1"), "11"),
         ("{rest}", Some("/f/{*rest}"), "/f/a/b%2Fc", none.clone(), "a/b/c"),
-        // Values are decoded once, and are names, not templates.
+        // Values are decoded once, and are never read as templates.
         ("{id}", Some("/{id}/e"), "/a%20b%2Fc%25/e", none.clone(), "a b/c%"),
         ("{id}", Some("/{id}"), "/a+b", none.clone(), "a+b"),
         ("{?id}", None, "/?%69d=a+b%2B%26", none.clone(), "a b+&"),
@@ -430,7 +441,7 @@ fn templates_take_values_from_params_then_the_path_and_from_the_query_only_where
         ("{?id}", None, "/?id={x}", none.clone(), "{x}"),
         ("{id}", None, "/", id("{id}{{"), "{id}{{"),
         ("{id}", None, "/", id("%41+\r\n"), "%41+\r\n"),
-        // Braces are doubled to be literal.
+        // A doubled brace is a literal brace.
         ("{{id}}-{id}", None, "/", id("1"), "{id}-1"),
         ("{{{id}}}", None, "/", id("1"), "{1}"),
         ("}}{{", None, "/", none.clone(), "}{"),
@@ -449,10 +460,10 @@ fn templates_take_values_from_params_then_the_path_and_from_the_query_only_where
 }
 
 #[test]
-fn a_parameter_that_is_missing_empty_or_no_utf_8_is_named() {
+fn a_parameter_that_is_missing_empty_or_not_utf_8_is_named() {
     let stream = EventStream::new();
     for (templates, pattern, uri, named) in [
-        // Never from the query: what was authorized is the path.
+        // Never from the query: it is the path that was authorized.
         (&["{id}"][..], None, "/?id=1", "\"id\""),
         (&["{id}"], Some("/{other}"), "/1?id=1", "\"id\""),
         (&["{?id}"], Some("/{id}"), "/1", "\"id\""),
@@ -473,12 +484,12 @@ fn a_parameter_that_is_missing_empty_or_no_utf_8_is_named() {
         req.extensions_mut().insert(Params::new().with("empty", ""));
         Answer::of(handler.call(req)).refuses(400, named);
     }
-    let blank = stream.handler("{?id}").call(get("/?id=%20+"));
-    assert_eq!(Answer::of(blank).text, "No specified channels.\n");
+    let whitespace = stream.handler("{?id}").call(get("/?id=%20+"));
+    assert_eq!(Answer::of(whitespace).text, "No specified channels.\n");
 }
 
 #[test]
-fn a_template_or_pattern_that_does_not_parse_answers_every_request_with_500_that_names_it() {
+fn a_template_or_pattern_that_does_not_parse_answers_every_request_with_a_500_that_names_it() {
     let stream = EventStream::new();
     let handlers = ["{", "}", "a{b", "{}", "{?}", "{a{b}", "{??a}", "a}b"]
         .map(|bad| (bad, stream.handler(["fine", bad])));
@@ -501,7 +512,7 @@ fn a_template_or_pattern_that_does_not_parse_answers_every_request_with_500_that
 }
 
 #[test]
-fn other_paths_than_the_pattern_are_404() {
+fn paths_other_than_the_pattern_are_404() {
     let stream = EventStream::new();
     let templates = stream.handler("room-{id}").path("/rooms/{id}/events");
     let literal = stream.handler_fn(|_| "a").path("/rooms/{id}/events");
@@ -565,11 +576,12 @@ fn a_closed_or_full_stream_answers_200_with_when_to_come_back_and_ends() {
                 (0..20).map(|_| run(&stream, &req, "a").asks_to_come_back()).collect();
             assert!(
                 answers.iter().any(|millis| *millis != answers[0]),
-                "{name}: a crowd spreads out: {answers:?}"
+                "{name}: clients must not all come back at once: {answers:?}"
             );
         }
         let head = run(&stream, &Request::head("/").body(()).unwrap(), "a");
-        assert_eq!((head.status, &*head.text, head.ended), (200, "", true), "{name}");
+        assert_eq!(head.status, 200, "{name}");
+        head.is_empty(name);
         let answer = run(&stream, &get("/"), "a");
         assert_eq!(answer.headers, run(&EventStream::new(), &get("/"), "a").headers, "{name}");
         assert_eq!(stream.stats().subscriptions, before, "{name}");
@@ -610,7 +622,8 @@ fn a_stream_has_exactly_these_headers() {
     headers.insert(VARY, HeaderValue::from_static("Accept"));
     let answer = run(&EventStream::new(), &get("/"), "a");
     answer.streams();
-    assert_eq!((answer.headers, answer.size), (headers, None));
+    assert_eq!(answer.headers, headers);
+    assert_eq!(answer.size, None);
 }
 
 #[test]
@@ -641,10 +654,10 @@ fn headers_and_extensions_of_the_response_stay_and_its_framing_goes() {
                 assert_eq!(answer.header("vary"), ["Origin", "Accept"]);
                 assert!(answer.header("content-length").is_empty());
             }
-            204 => assert!(
-                answer.header("content-type").is_empty()
-                    && answer.header("content-length").is_empty()
-            ),
+            204 => {
+                assert!(answer.header("content-type").is_empty());
+                assert!(answer.header("content-length").is_empty());
+            }
             _ => answer.refuses(status, ""),
         }
     }
@@ -681,8 +694,8 @@ fn no_answer_has_a_connection_header() {
 #[test]
 fn the_first_fault_decides() {
     let long = "x".repeat(257);
-    // Every fault at once, then mended one after the other; the stream stays closed, and its
-    // template broken at first.
+    // The first row has every fault, and each later row mends the one that decided the row before.
+    // The stream stays closed or full throughout.
     let rows = [
         ("{", "/other", "PUT", "text/html", "error", None, 500, "\"{\""),
         ("{id}", "/other", "PUT", "text/html", "error", None, 404, ""),
@@ -707,7 +720,8 @@ fn the_first_fault_decides() {
                 answer(template, uri, method, accept, last_event_id, id).refuses(status, words);
             }
             let options = answer("{id}", "/events", "OPTIONS", "text/html", "error", None);
-            assert!(options.status == 204 && options.headers.contains_key(ALLOW), "{name}");
+            assert_eq!(options.status, 204, "{name}");
+            assert!(options.headers.contains_key(ALLOW), "{name}");
             let last = answer("{id}", "/events", "GET", "*/*", "", Some("a"));
             if limits == Limits::default() {
                 last.asks_to_come_back();
@@ -734,7 +748,9 @@ proptest! {
         pattern in "/([a-c{}?*/]|[{]id[}]){0,6}|.{0,3}",
     ) {
         // What the types of `http` refuse does not get past a server's parser either.
-        let Ok(mut req) = Request::builder().method(&*method).uri(uri).body(()) else { return Ok(()) };
+        let Ok(mut req) = Request::builder().method(&*method).uri(uri).body(()) else {
+            return Ok(());
+        };
         for (name, value) in [("accept", accept), ("last-event-id", last_event_id)] {
             HeaderValue::from_bytes(&value).into_iter().for_each(|value| {
                 req.headers_mut().insert(name, value);
@@ -742,16 +758,21 @@ proptest! {
         }
         let stream = EventStream::new();
         let handler = stream.handler(["fixed", &template]);
-        let runs = [stream.run(&req, started(), &*template), handler.call(req.clone()), handler.path(&pattern).call(req)];
+        let runs = [
+            stream.run(&req, started(), &*template),
+            handler.call(req.clone()),
+            handler.path(&pattern).call(req),
+        ];
         for run in runs {
             let answer = Answer::of(run);
             match answer.status {
                 200 | 204 => {}
-                _ if method == "HEAD" => prop_assert_eq!((&*answer.text, answer.ended), ("", true)),
+                _ if method == "HEAD" => answer.is_empty("HEAD"),
                 status => answer.refuses(status, ""),
             }
         }
-        prop_assert_eq!((stream.stats().subscriptions, stream.stats().channels), (0, 0));
+        prop_assert_eq!(stream.stats().subscriptions, 0);
+        prop_assert_eq!(stream.stats().channels, 0);
     }
 }
 
@@ -853,7 +874,7 @@ fn the_public_types_keep_their_traits() {
 }
 
 #[test]
-fn channels_are_made_from_all_that_names_them() {
+fn channels_are_made_from_everything_that_names_them() {
     let stream = EventStream::new();
     let (owned, list) = (String::from("a"), vec!["a", "b", " ", "a"]);
     let one: [Channels; 4] =

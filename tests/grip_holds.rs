@@ -1,5 +1,5 @@
-//! What requests through a proxy are answered with: as recorded of the reference's origin, case by
-//! case, or as is right.
+//! How requests through a proxy are answered: case by case as recorded from the reference
+//! implementation, or as it should have answered.
 #![cfg(feature = "grip")]
 
 mod common;
@@ -29,7 +29,7 @@ const VERIFYING: &str = "http://localhost:1/?verify-iss=pushpin&verify-key=chang
 /// Names and values.
 type Fields<'a> = &'a [(&'a str, &'a str)];
 
-/// Nothing is published here, so nothing answers.
+/// A transport that never answers: nothing is published here.
 async fn nobody(_: Request<Bytes>) -> Result<Response<Bytes>, Infallible> {
     pending().await
 }
@@ -52,7 +52,7 @@ fn request(method: &str, uri: &str, headers: Fields<'_>) -> Request<()> {
         .unwrap()
 }
 
-/// A request that the proxy of [`VERIFYING`] has signed, answered on these channels.
+/// The answer, on these channels, to a request that the proxy of [`VERIFYING`] has signed.
 fn signed(
     stream: &EventStream,
     method: &str,
@@ -76,7 +76,7 @@ struct Held {
     keep_alive: Option<(Vec<u8>, u64)>,
 }
 
-/// `None` where there is no header of a hold at all.
+/// `None` if there is no hold header at all.
 fn held(headers: &HeaderMap) -> Option<Held> {
     let get = |name: &str| headers.get(name).map(|value| value.to_str().unwrap());
     let name = |name: &str| percent_decode_str(name.trim()).decode_utf8().unwrap().into_owned();
@@ -100,7 +100,7 @@ fn keep_alive(header: &str) -> (Vec<u8>, u64) {
     (content, parameters["timeout"].parse().unwrap())
 }
 
-/// The application that was recorded, on the routes that the cases use.
+/// The recorded application, with the routes that the cases use.
 fn answer(stream: &EventStream, request: Request<()>) -> Response<Body> {
     let channels = |names: &[&str]| stream.handler(names);
     let handler = match request.uri().path() {
@@ -121,7 +121,7 @@ fn answer(stream: &EventStream, request: Request<()>) -> Response<Body> {
     block_on(handler.call(request))
 }
 
-/// A GRIP_URL, a list of endpoints, or nothing.
+/// A builder with a case's configuration: a GRIP_URL, a list of endpoints, or nothing.
 fn configured(config: &Value) -> Builder {
     let builder = EventStream::builder().history(History::none()).transport(nobody);
     let endpoint = |one: &Value| {
@@ -142,22 +142,22 @@ fn configured(config: &Value) -> Builder {
     }
 }
 
-/// What is right where the reference is not.
+/// The right outcome where the reference's is wrong.
 #[derive(Clone, Copy)]
 enum Right {
-    /// The configuration is an error that begins so.
+    /// The configuration is refused with an error that begins with this.
     Unbuilt(&'static str),
     Refused(u16, &'static str),
     /// The answer that was recorded, but without a hold and without a body.
     NotHeld,
 }
 
-/// The right outcome where the recorded one is not, and why.
+/// The right outcome where the recorded one is wrong, and why.
 fn correction(name: &str) -> Option<(Right, &'static str)> {
     let forbidden = Right::Refused(403, "GRIP Signature Invalid.\n");
     let (config, signature) = name.split_once("__sig_").unwrap_or((name, ""));
     Some(match (config, signature) {
-        // Without any key nothing is verified, and these keys verify these.
+        // Without a key nothing is verified; with the others, these signatures are valid.
         ("nokey" | "token", _)
         | ("key", "valid" | "valid_other_iss")
         | ("verify" | "two_keys", "valid") => return None,
@@ -167,27 +167,25 @@ fn correction(name: &str) -> Option<(Right, &'static str)> {
         }
         ("verify_only_iss", _) => (
             Right::Unbuilt("grip: verify-iss is given without `verify-key`"),
-            "an issuer cannot be verified without a key: nothing would be",
+            "without a key nothing would be verified, not even the issuer",
         ),
-        ("mixed", _) => {
-            (forbidden, "an endpoint without a key does not open the door of the others")
-        }
+        ("mixed", _) => (forbidden, "an endpoint without a key must not weaken the others"),
         ("two_sig_headers_comma_joined_by_node", _) => {
-            (forbidden, "several lines are refused: one may be anybody's")
+            (forbidden, "several lines are refused: anyone may have added one")
         }
         ("channels_/t3", _) => (
             Right::Refused(400, "Missing parameter \"id\" in channel template \"{id}\".\n"),
-            "the client is told what is missing",
+            "the answer names what is missing",
         ),
         ("grip_head", _) => (Right::NotHeld, "HEAD never holds"),
         _ => return None,
     })
 }
 
-/// Of the recorded answers these are not compared: Date, Connection, Keep-Alive, Transfer-Encoding
-/// (the server's), and that refusals have no Content-Type (ours have).
+/// Not compared: Date, Connection, Keep-Alive and Transfer-Encoding, which the server adds, and the
+/// lack of a Content-Type in recorded refusals, which this crate sends.
 #[test]
-fn requests_are_answered_as_recorded_or_as_is_right() {
+fn requests_are_answered_as_recorded_or_corrected() {
     let file: Value = serde_json::from_str(FILE).unwrap();
     let (mut run, mut corrected) = (0, BTreeMap::<_, Vec<&str>>::new());
     for case in file["cases"].as_array().unwrap() {
@@ -248,15 +246,16 @@ fn requests_are_answered_as_recorded_or_as_is_right() {
         let got: Vec<Bytes> =
             items.into_iter().map(|item| item.unwrap_or_else(|never| match never {})).collect();
         assert_eq!(String::from_utf8(got.concat()).unwrap(), body, "{name}");
-        // Recorded as not complete: a direct stream goes on, and HEAD was never answered.
+        // Recorded as incomplete: direct streams, which go on, and HEAD, which was never answered.
         let complete = expect["response_complete"].as_bool().unwrap() || correction.is_some();
         assert_eq!(ended, complete, "{name}");
     }
     println!("hold-responses.json: {run} run, 0 listed; the reference is wrong in: {corrected:#?}");
-    assert_eq!((run, corrected.values().map(Vec::len).sum::<usize>()), (74, 30));
+    assert_eq!(run, 74);
+    assert_eq!(corrected.values().map(Vec::len).sum::<usize>(), 30);
 }
 
-/// The same refusals as for a direct client, and never with a hold.
+/// The refusals are the same as for a direct client, and never come with a hold.
 #[test]
 fn what_is_not_a_stream_is_never_held() {
     let stream = behind(VERIFYING).build().unwrap();
@@ -300,10 +299,9 @@ fn what_is_not_a_stream_is_never_held() {
     // The same message as for a direct client: it names the limit.
     let direct = block_on(stream.run(&request("GET", "/", &[]), Response::new(()), [&long]));
     let proxied = signed(&stream, "GET", &[&long], &[]);
-    assert_eq!(
-        (direct.status().as_u16(), proxied.status().as_u16(), held(proxied.headers())),
-        (400, 400, None)
-    );
+    assert_eq!(direct.status(), 400);
+    assert_eq!(proxied.status(), 400);
+    assert_eq!(held(proxied.headers()), None);
     let why = text(proxied);
     assert_eq!(text(direct), why);
     assert!(why.contains("256"), "{why}");
@@ -330,12 +328,12 @@ fn the_number_of_channels_that_are_held_can_be_set() {
     let stream = behind(VERIFYING).limits(Limits::default().hold_channels(2)).build().unwrap();
     assert!(
         held(signed(&stream, "GET", &["a", "b", "a", ""], &[]).headers()).is_some(),
-        "duplicates are one"
+        "duplicates count once"
     );
     let answer = signed(&stream, "GET", &["a", "b", "c"], &[]);
     assert_eq!(answer.status(), 400);
     assert_eq!(text(answer), "3 channels are over the limit of 2 behind a proxy.\n");
-    // The limit is the proxy's, not ours.
+    // The limit is for holds only.
     let direct =
         block_on(stream.run(&request("GET", "/", &[]), Response::new(()), ["a", "b", "c"]));
     assert_eq!(direct.status(), 200);
@@ -372,7 +370,7 @@ fn direct_requests_are_refused_where_a_proxy_is_required() {
         assert_eq!(text(answer), *body);
     }
     assert_eq!(signed(&required, "GET", &["a"], &[]).status(), 200);
-    // What does not verify is direct by this policy, and direct is refused.
+    // By this policy a request with a bad signature counts as direct, and those are refused.
     let strict = behind(VERIFYING)
         .require_proxy()
         .invalid_signature(InvalidSignaturePolicy::Direct)
@@ -383,7 +381,8 @@ fn direct_requests_are_refused_where_a_proxy_is_required() {
         Response::new(()),
         ["a"],
     ));
-    assert_eq!((answer.status().as_u16(), strict.stats().bad_signatures), (501, 1));
+    assert_eq!(answer.status(), 501);
+    assert_eq!(strict.stats().bad_signatures, 1);
     let error = EventStream::builder().require_proxy().build().unwrap_err();
     assert_eq!(error.to_string(), "require_proxy: no proxy is configured");
 }
@@ -396,7 +395,7 @@ fn a_bad_signature_is_refused_and_counted() {
         &["garbage"],
         &[&expired],
         &[&other_key],
-        // Several lines: whose is whose? Not even two good ones are taken.
+        // Several lines: anyone may have added one. Not even two good ones are accepted.
         &[&other_key, &valid],
         &[&valid, &other_key],
         &[&valid, &valid],
@@ -413,14 +412,16 @@ fn a_bad_signature_is_refused_and_counted() {
             assert_eq!(stream.stats().bad_signatures, count);
             match policy {
                 InvalidSignaturePolicy::Direct => {
-                    assert_eq!((answer.status().as_u16(), stream.stats().subscriptions), (200, 1));
+                    assert_eq!(answer.status(), 200);
+                    assert_eq!(stream.stats().subscriptions, 1);
                     let mut body = answer.into_body();
                     assert_eq!(body_text(&mut body), OPEN);
                     drop(stream.publish("a", Event::new("live")));
                     assert_eq!(body_text(&mut body), "event: live\ndata: \n\n");
                 }
                 _ => {
-                    assert_eq!((answer.status().as_u16(), stream.stats().subscriptions), (403, 0));
+                    assert_eq!(answer.status(), 403);
+                    assert_eq!(stream.stats().subscriptions, 0);
                     assert_eq!(answer.headers()["content-type"], "text/plain; charset=utf-8");
                     assert_eq!(answer.headers()["content-length"], "24");
                     assert_eq!(text(answer), "GRIP Signature Invalid.\n");
@@ -476,7 +477,7 @@ fn a_hold_begins_with_stream_open_at_the_newest_event() {
         .map(|name| &answer.headers()[name]);
     assert_eq!(fields, ["text/event-stream", "no-cache, no-transform", "no", "Accept"]);
     let (open, ended) = ready(&mut answer.into_body());
-    assert!(ended, "the proxy has the client");
+    assert!(ended, "the proxy keeps the client from here on");
     assert_eq!(
         open,
         [Ok(Bytes::from(format!("id: {id}\nevent: stream-open\nretry: 3000\ndata: \n\n")))]
@@ -484,9 +485,9 @@ fn a_hold_begins_with_stream_open_at_the_newest_event() {
     assert_eq!(stream.stats().subscriptions, 0);
 }
 
-/// Where the client was cannot be known behind a proxy, even if its id is one of ours.
+/// Behind a proxy the client's position is unknown, even if its id is one of this stream's.
 #[test]
-fn a_last_event_id_behind_a_proxy_is_told_to_be_unknown() {
+fn a_last_event_id_behind_a_proxy_is_reset_as_unknown() {
     let stream = behind(VERIFYING).build().unwrap();
     let own = stream.try_publish("a", Event::default()).unwrap();
     let now = stream.try_publish("b", Event::default()).unwrap();
@@ -505,7 +506,7 @@ fn a_last_event_id_behind_a_proxy_is_told_to_be_unknown() {
     let mut not_utf8 = request("GET", "/", &[("grip-sig", &token)]);
     not_utf8.headers_mut().insert("last-event-id", http::HeaderValue::from_bytes(b"\xff").unwrap());
     assert_eq!(text(block_on(stream.run(&not_utf8, Response::new(()), "a"))), reset(json!(["a"])));
-    // Empty is none.
+    // An empty id counts as none.
     let answer = signed(&stream, "GET", &["a"], &[("last-event-id", "")]);
     assert_eq!(text(answer), format!("id: {now}\n{OPEN}"));
     // Without history no id means anything.
@@ -514,7 +515,7 @@ fn a_last_event_id_behind_a_proxy_is_told_to_be_unknown() {
 }
 
 #[test]
-fn one_prefix_rules_holds() {
+fn holds_use_the_prefix_of_the_stream() {
     let held_on = |stream: &EventStream| {
         held(signed(stream, "GET", &["a", "b c", "d,e;f", "\u{e9}\r\n"], &[]).headers())
             .unwrap()
@@ -524,7 +525,7 @@ fn one_prefix_rules_holds() {
     for prefix in ["events-", "", "sg/Az09-._~"] {
         let channels = names.map(|name| format!("{prefix}{name}"));
         assert_eq!(held_on(&behind(VERIFYING).grip_prefix(prefix).build().unwrap()), channels);
-        // A ready-made publisher gets it too; the reference publishes without it and holds with it.
+        // A ready-made publisher gets it too. The reference publishes without it but holds with it.
         let config: Config = VERIFYING.parse().unwrap();
         let publisher = Publisher::new(config, nobody, Background, Background);
         let stream =
@@ -576,17 +577,14 @@ fn a_closed_stream_sends_clients_of_the_proxy_away_for_a_while() {
     let cases = [(Limits::default(), 200), (Limits::default().refuse_with_503(), 503)];
     for (limits, status) in cases {
         let stream = behind(VERIFYING).limits(limits).build().unwrap();
-        // Its worker is not asked to send anything, so this is only the beginning of it.
+        // The call closes the stream; its future would only wait for the publisher's worker.
         drop(stream.close());
         let answer = signed(&stream, "GET", &["a"], &[]);
         assert_eq!((answer.status().as_u16(), held(answer.headers())), (status, None));
         assert_eq!(answer.headers().contains_key("retry-after"), status == 503);
         let head = signed(&stream, "HEAD", &["a"], &[]);
-        assert_eq!(
-            (head.status().as_u16(), text(head)),
-            (status, String::new()),
-            "HEAD has no body"
-        );
+        assert_eq!(head.status(), status);
+        assert_eq!(text(head), "", "HEAD has no body");
         let (items, ended) = ready(&mut answer.into_body());
         let body =
             items[0].as_ref().map(|bytes| String::from_utf8(bytes.to_vec()).unwrap()).unwrap();

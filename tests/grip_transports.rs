@@ -24,7 +24,7 @@ use http::{Request, Response};
 
 type Task = BoxFuture<'static, ()>;
 
-/// Something that runs futures: to their end, and beside.
+/// `run` drives a future to its end; `spawn` runs one in the background.
 #[derive(Clone, Copy)]
 struct Runtime {
     name: &'static str,
@@ -61,7 +61,7 @@ const RUNTIMES: [Runtime; 5] = [
 ];
 
 fn on_tokio(runtime: &mut tokio::runtime::Builder, task: Task) {
-    // No driver of tokio's: sockets and clocks are ours.
+    // Without tokio's drivers: the transports bring their own sockets and clocks.
     runtime.build().unwrap().block_on(async { tokio::spawn(task).await.unwrap() });
 }
 
@@ -71,7 +71,7 @@ impl Executor for Runtime {
     }
 }
 
-/// A transport, and whether it notices by itself that an idle connection has become stale.
+/// A transport, and whether it notices on its own that an idle connection has become stale.
 #[derive(Clone, Copy)]
 struct Kind {
     name: &'static str,
@@ -94,7 +94,7 @@ fn hyper() -> eventstream::grip::transport::Hyper {
     eventstream::grip::transport::Hyper::new()
 }
 
-/// As a program makes one of the client it has.
+/// A transport such as a program makes from its own client.
 fn closure(
     client: Arc<dyn Transport>,
 ) -> impl Fn(Request<Bytes>) -> BoxFuture<'static, Result<Response<Bytes>, TransportError>> {
@@ -104,11 +104,11 @@ fn closure(
     }
 }
 
-/// Checks a fact of every transport under every runtime.
+/// Checks a fact about every transport under every runtime.
 fn everywhere<F: Future<Output = ()> + Send + 'static>(fact: fn(Kind, Runtime) -> F) {
     for kind in KINDS {
         for runtime in RUNTIMES {
-            // Shown when it fails.
+            // Shown if the test fails.
             println!("{} under {}", kind.name, runtime.name);
             (runtime.run)(Box::pin(fact(*kind, runtime)));
         }
@@ -133,7 +133,7 @@ fn a_publication_is_one_http_1_1_post_with_host_and_length_on_a_connection_that_
     everywhere(|kind, runtime| async move {
         let port = ControlPort::start(|_| Act::Answer(PUBLISHED));
         let stream = stream(port.at, kind, runtime);
-        // More than any buffer on the way, too.
+        // One body is larger than any buffer on the way.
         for data in ["1".to_owned(), "x".repeat(800_000), "3".to_owned()] {
             let id = stream.publish("c", Event::default().data(&data)).await.unwrap();
             let request = port.request();
@@ -146,16 +146,16 @@ fn a_publication_is_one_http_1_1_post_with_host_and_length_on_a_connection_that_
             assert_eq!(request.header("host"), [port.at.to_string()]);
             assert_eq!(request.header("content-length"), [request.body.len().to_string()]);
             assert_eq!(request.header("content-type"), ["application/json"]);
-            assert!(
-                request.header("transfer-encoding").is_empty()
-                    && request.header("expect").is_empty()
-            );
+            assert!(request.header("transfer-encoding").is_empty());
+            assert!(request.header("expect").is_empty());
             let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
             let content = format!("id: {id}\ndata: {data}\n\n");
             assert!(body["items"][0]["formats"]["http-stream"]["content"] == content);
         }
         let stats = stream.stats().grip.remove(0);
-        assert_eq!((stats.accepted, stats.failed, stats.retried), (3, 0, 0));
+        assert_eq!(stats.accepted, 3);
+        assert_eq!(stats.failed, 0);
+        assert_eq!(stats.retried, 0);
         assert!(port.rest().is_empty());
         stream.close().await;
     });
@@ -163,11 +163,11 @@ fn a_publication_is_one_http_1_1_post_with_host_and_length_on_a_connection_that_
 
 #[test]
 fn a_stale_connection_costs_no_publication() {
-    /// Closes after each answer, and says so.
+    /// Closes after each answer, and announces it.
     const SAYS_SO: fn(usize) -> Act = |_| Act::AnswerAndClose(PUBLISHED_CLOSE);
-    /// Closes after each answer without a word.
+    /// Closes after each answer without announcing it.
     const IDLE: fn(usize) -> Act = |_| Act::AnswerAndClose(PUBLISHED);
-    /// Closes when the next request has come: too late to notice before.
+    /// Closes when the next request has arrived, so the client cannot notice before it sends.
     const IN_USE: fn(usize) -> Act =
         |number| if number % 2 == 0 { Act::Answer(PUBLISHED) } else { Act::Close };
     everywhere(|kind, runtime| async move {
@@ -182,7 +182,8 @@ fn a_stale_connection_costs_no_publication() {
                 }
             }
             let stats = stream.stats().grip.remove(0);
-            assert_eq!((stats.accepted, stats.failed), (4, 0));
+            assert_eq!(stats.accepted, 4);
+            assert_eq!(stats.failed, 0);
             if kind.heals {
                 assert_eq!(stats.retried, 0, "{closes}: noticed without a second POST");
             }
@@ -272,7 +273,8 @@ fn requests_at_the_same_time_each_get_an_answer() {
         let transport = (kind.make)();
         let (one, two) =
             join(transport.send(request(port.at)), transport.send(request(port.at))).await;
-        assert!(one.is_ok() && two.is_ok());
+        assert!(one.is_ok(), "{one:?}");
+        assert!(two.is_ok(), "{two:?}");
     });
 }
 
@@ -314,7 +316,7 @@ mod tls {
 
     use super::*;
 
-    /// A certificate authority of our own.
+    /// A private certificate authority.
     struct Authority {
         pem: String,
         issuer: Issuer<'static, KeyPair>,
@@ -328,7 +330,7 @@ mod tls {
             Self { pem: params.self_signed(&key).unwrap().pem(), issuer: Issuer::new(params, key) }
         }
 
-        /// A control port with a certificate for these names that ends in this year.
+        /// A control port whose certificate has these names and expires at the start of this year.
         fn port(&self, names: &[&str], year: i32) -> ControlPort {
             let mut params =
                 CertificateParams::new(names.iter().copied().map(String::from).collect::<Vec<_>>())
@@ -387,8 +389,8 @@ mod tls {
     #[test]
     fn a_server_that_is_not_who_it_should_be_gets_no_request() {
         let (authority, other) = (Authority::new(), Authority::new());
-        // Whose root is trusted, the names in the certificate, its last year; whether it is good
-        // for `localhost`.
+        // The authority that is trusted, the name in the certificate, the year when it expires, and
+        // whether it is good for `localhost`.
         let table = [
             (Some(&authority), "localhost", 4000, true),
             (None, "localhost", 4000, false),
@@ -430,7 +432,7 @@ mod tls {
     }
 
     #[test]
-    fn a_root_that_is_none_is_an_error() {
+    fn an_invalid_root_is_an_error() {
         let good = Authority::new().pem;
         let key = KeyPair::generate().unwrap().serialize_pem();
         let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";

@@ -1,4 +1,4 @@
-//! The example servers that speak HTTP/2, by prior knowledge: many streams on one connection, and
+//! The example servers that speak HTTP/2, with prior knowledge: many streams on one connection, and
 //! no headers about connections.
 
 #[path = "common/process.rs"]
@@ -19,10 +19,10 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// Far more than anything takes.
+/// Far longer than any step takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// All facts, of each of these servers.
+/// Every fact, for each of these servers.
 macro_rules! servers {
     ($($server:ident)*) => {
         $(facts! { $server:
@@ -31,7 +31,7 @@ macro_rules! servers {
             refusals_are_the_same
             many_streams_share_a_connection
             a_cancelled_stream_is_freed_and_its_connection_goes_on
-            a_stream_that_is_not_read_delays_no_other_of_its_connection
+            a_stream_that_is_not_read_delays_no_other_on_its_connection
             ctrl_c_ends_streams_and_connection_properly
         })*
     };
@@ -48,7 +48,7 @@ macro_rules! facts {
     };
 }
 
-/// In a module of their own, for one of them has the name of a crate.
+/// In a separate module, because one of them has the name of a crate.
 mod on {
     servers! { tokio axum }
 }
@@ -107,13 +107,14 @@ impl Server {
         serde_json::from_str(&text(self.get("/stats", &[]).await).await).unwrap()
     }
 
-    /// Ends it as a person would. Nothing went wrong in it.
+    /// Ends the server as a person would, and asserts that nothing went wrong in it.
     async fn end(self) {
         if cfg!(unix) {
             self.process.signal("INT");
             in_time(self.connection).await.unwrap().unwrap();
             let (status, errors) = self.process.ended();
-            assert_eq!((status.code(), &*errors), (Some(0), ""));
+            assert_eq!(errors, "");
+            assert_eq!(status.code(), Some(0));
         }
     }
 }
@@ -124,7 +125,7 @@ struct Stream {
 }
 
 impl Stream {
-    /// The next frame but for keep-alives; `None` at the end of the stream.
+    /// The next frame that is not a keep-alive; `None` at the end of the stream.
     async fn next(&mut self) -> Option<String> {
         loop {
             if let Some(end) = memchr::memmem::find(&self.read, b"\n\n") {
@@ -135,7 +136,7 @@ impl Stream {
             } else if let Some(frame) = in_time(self.body.frame()).await {
                 self.read.extend_from_slice(&frame.unwrap().into_data().unwrap());
             } else {
-                assert_eq!(self.read, b"", "half a frame at the end");
+                assert_eq!(self.read, b"", "an incomplete frame at the end");
                 return None;
             }
         }
@@ -151,7 +152,7 @@ impl Stream {
 }
 
 async fn in_time<F: Future>(future: F) -> F::Output {
-    timeout(PATIENCE, future).await.expect("it does not take for ever")
+    timeout(PATIENCE, future).await.expect("not done in time")
 }
 
 async fn text(answer: Response<Incoming>) -> String {
@@ -235,7 +236,8 @@ async fn refusals_are_the_same(name: &str) {
         assert_eq!(text(answer).await, says);
     }
     let head = server.send(Method::HEAD, "/events/a", &[], "").await;
-    assert_eq!((head.status(), &*text(head).await), (StatusCode::OK, ""));
+    assert_eq!(head.status(), StatusCode::OK);
+    assert_eq!(text(head).await, "");
     server.end().await;
 }
 
@@ -278,7 +280,7 @@ async fn a_cancelled_stream_is_freed_and_its_connection_goes_on(name: &str) {
     server.end().await;
 }
 
-async fn a_stream_that_is_not_read_delays_no_other_of_its_connection(name: &str) {
+async fn a_stream_that_is_not_read_delays_no_other_on_its_connection(name: &str) {
     let server = Server::start(name, &[]).await;
     let mut slow = server.open("/events/a", &[]).await;
     slow.opened().await;
@@ -291,7 +293,7 @@ async fn a_stream_that_is_not_read_delays_no_other_of_its_connection(name: &str)
         let id = server.publish("a", &data).await;
         assert_eq!(reader.next().await, Some(format!("id: {id}\ndata: {data}\n\n")));
     }
-    let (mut last, mut told) = (0, false);
+    let (mut last, mut after_reset) = (0, false);
     let mut resets = 0;
     while last < 80 {
         let frame = slow.next().await.unwrap();
@@ -300,17 +302,17 @@ async fn a_stream_that_is_not_read_delays_no_other_of_its_connection(name: &str)
                 frame.ends_with("\ndata: {\"channels\":[\"a\"],\"reason\":\"lagged\"}\n\n"),
                 "{frame}"
             );
-            told = true;
+            after_reset = true;
             resets += 1;
             continue;
         }
         let (_, data) = frame.split_once("\ndata: [").unwrap();
         let number = data.split(',').next().unwrap().parse().unwrap();
         assert!(
-            if told { number > last + 1 } else { number == last + 1 },
-            "{number} after {last}, told: {told}"
+            if after_reset { number > last + 1 } else { number == last + 1 },
+            "{number} after {last}, after a reset: {after_reset}"
         );
-        (last, told) = (number, false);
+        (last, after_reset) = (number, false);
     }
     assert!(resets > 0);
     server.end().await;
@@ -318,7 +320,7 @@ async fn a_stream_that_is_not_read_delays_no_other_of_its_connection(name: &str)
 
 async fn ctrl_c_ends_streams_and_connection_properly(name: &str) {
     if !cfg!(unix) {
-        println!("skipped: no signals");
+        println!("skipped: this system has no signals");
         return;
     }
     let server = Server::start(name, &[]).await;

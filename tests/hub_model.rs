@@ -1,6 +1,6 @@
 //! The hub against a model too simple to be wrong: a `Vec` of all events ever published, what each
-//! channel still keeps of them, and where each subscription is. Whatever is done, every poll hands
-//! out what the model says, byte for byte.
+//! channel still keeps of them, and where each subscription is. Whatever is done, every poll
+//! returns what the model says, byte for byte.
 
 mod common;
 
@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
-/// So few that they come twice.
+/// So few that events share them.
 const GIVEN: [&str; 2] = ["x", "y"];
 
 type Name = &'static str;
@@ -31,7 +31,7 @@ struct Setup {
     replay: bool,
     events: usize,
     bytes: usize,
-    /// In seconds, as all times here.
+    /// In seconds, like all times here.
     age: u64,
     item: usize,
 }
@@ -42,7 +42,7 @@ enum Op {
     PublishAll(Name, Vec<Draft>),
     Subscribe(Vec<Name>),
     SubscribeAfter(Vec<Name>, Id),
-    /// These mean one of the subscriptions there are, if any.
+    /// From here to `Reconnect`, the number picks one of the subscriptions, if there are any.
     PollOne(usize),
     PollAll(usize),
     Drop(usize),
@@ -56,7 +56,7 @@ enum Op {
 #[derive(Clone, Debug)]
 struct Draft {
     given: Option<&'static str>,
-    /// Bytes of data more than the least.
+    /// How many bytes to add to the shortest data.
     more: usize,
 }
 
@@ -69,7 +69,7 @@ enum Id {
     Given(&'static str),
 }
 
-/// Shown on one line, so that a history that fails can be read from top to bottom.
+/// Shown on one line, so that a failing sequence can be read from top to bottom.
 #[derive(Clone)]
 struct Line(Op);
 
@@ -114,7 +114,8 @@ fn line() -> impl Strategy<Value = Line> {
     let which = || 0..6usize;
     prop_oneof![
         30 => (name(), draft()).prop_map(|(name, draft)| Op::Publish(name, draft)),
-        8 => (name(), prop::collection::vec(draft(), 0..6)).prop_map(|(name, drafts)| Op::PublishAll(name, drafts)),
+        8 => (name(), prop::collection::vec(draft(), 0..6))
+            .prop_map(|(name, drafts)| Op::PublishAll(name, drafts)),
         8 => names().prop_map(Op::Subscribe),
         8 => (names(), id).prop_map(|(names, id)| Op::SubscribeAfter(names, id)),
         20 => which().prop_map(Op::PollOne),
@@ -133,10 +134,10 @@ struct Model {
     setup: Setup,
     epoch: String,
     now: u64,
-    /// All there ever were: the seq is the index plus one.
+    /// All events ever published: the seq is the index plus one.
     events: Vec<Published>,
-    /// All lives of all channels: when one is closed the next begins. That a channel is collected
-    /// changes nothing here.
+    /// All lives of all channels: when a channel is closed, its next life begins. Collecting a
+    /// channel changes nothing here.
     lives: Vec<Life>,
     closed: bool,
     subscriptions: u64,
@@ -153,10 +154,10 @@ struct Published {
 struct Life {
     name: Name,
     kept: Vec<u64>,
-    /// The newest that was kept and is no longer.
+    /// The newest seq that was kept and no longer is.
     gone: u64,
     readers: usize,
-    /// The clock when it was closed.
+    /// The clock when the channel was closed.
     end: Option<u64>,
 }
 
@@ -170,9 +171,9 @@ struct Reader {
 
 struct Leg {
     life: usize,
-    /// What was gone when a reset last said so.
-    told: u64,
-    /// Something was gone when it came, and it was not told yet.
+    /// What `gone` was at the last reset.
+    announced: u64,
+    /// Events were gone already when the reader came, and no reset has said so yet.
     came_late: bool,
 }
 
@@ -219,7 +220,7 @@ impl Model {
         format!("{}-{seq}", self.epoch)
     }
 
-    /// The life that a channel is in.
+    /// The current life of a channel.
     fn life(&self, name: Name) -> usize {
         self.lives.iter().rposition(|life| life.name == name).unwrap()
     }
@@ -252,7 +253,7 @@ impl Model {
         self.keep_for_someone(life);
     }
 
-    /// Without replay, what nobody is there to read is not kept.
+    /// Without replay, a channel without readers keeps nothing.
     fn keep_for_someone(&mut self, life: usize) {
         let life = &mut self.lives[life];
         if !self.setup.replay && life.readers == 0 {
@@ -287,7 +288,8 @@ impl Model {
         }
         for life in lives {
             self.lives[life].readers += 1;
-            reader.legs.push(Leg { life, told: 0, came_late: self.lives[life].gone > reader.at });
+            let came_late = self.lives[life].gone > reader.at;
+            reader.legs.push(Leg { life, announced: 0, came_late });
         }
         reader
     }
@@ -307,7 +309,8 @@ impl Model {
         self.resets += 1;
         let id = if self.setup.replay { format!("id: {}\n", self.id(at)) } else { String::new() };
         let names = names.join("\",\"");
-        format!("{id}event: stream-reset\ndata: {{\"channels\":[\"{names}\"],\"reason\":\"{reason}\"}}\n\n")
+        let data = format!("{{\"channels\":[\"{names}\"],\"reason\":\"{reason}\"}}");
+        format!("{id}event: stream-reset\ndata: {data}\n\n")
     }
 
     fn poll(&mut self, reader: &mut Reader) -> Poll<Option<String>> {
@@ -329,9 +332,9 @@ impl Model {
             let mut names = Vec::new();
             for leg in &mut reader.legs {
                 let life = &self.lives[leg.life];
-                let gap = reader.at < end && reader.at.max(leg.told) < life.gone;
+                let gap = reader.at < end && reader.at.max(leg.announced) < life.gone;
                 if gap && leg.came_late == came_late {
-                    (leg.told, leg.came_late) = (life.gone, false);
+                    (leg.announced, leg.came_late) = (life.gone, false);
                     names.push(life.name);
                 }
             }
@@ -354,8 +357,8 @@ impl Model {
         if fits < due.len() || reader.legs.len() == 1 {
             reader.at = due[..fits].last().copied().unwrap_or(reader.at);
         } else if news || closing || !reader.polled {
-            // All was read of several channels: it has come as far as the hub, but never past its
-            // end.
+            // The reader has read all that several channels have: its position moves up to the
+            // hub's clock, but never past the end of a closed channel.
             reader.at = reader.at.max(self.clock().min(end));
         }
         reader.polled = true;
@@ -381,7 +384,7 @@ impl Model {
         (stats.published, stats.subscriptions) = (self.clock(), self.subscriptions);
         (stats.delivered, stats.resets) = (self.delivered, self.resets);
         if self.closed {
-            // What is left is for those who still read it, whatever its age.
+            // What is left belongs to the remaining readers, whatever its age, and is not counted.
             return stats;
         }
         for life in NAMES.map(|name| self.life(name)) {
@@ -512,15 +515,16 @@ impl Pair {
             published.push(Published { at: model.now, given: draft.given, frame });
             ids.push(id);
         }
-        // A batch is measured before its seqs are drawn, as if they were long: close to the limit
-        // either answer is right.
+        // A batch is measured before its seqs are drawn, as if they had the most digits: close to
+        // the limit either outcome is right.
         let bytes: usize = published.iter().map(|event| event.frame.len()).sum();
         let kept = |bytes| {
             drafts.len() < 2 || (drafts.len() <= model.setup.events && bytes <= model.setup.bytes)
         };
         match publish(&self.stream, events) {
             Ok(given) => {
-                prop_assert!(!model.closed && kept(bytes), "{} bytes taken", bytes);
+                prop_assert!(!model.closed, "accepted after the close");
+                prop_assert!(kept(bytes), "{} bytes accepted", bytes);
                 prop_assert_eq!(given, ids);
                 published.into_iter().for_each(|event| model.publish(name, event));
             }
@@ -546,14 +550,14 @@ impl Pair {
             woken: Arc::default(),
             asleep: false,
         });
-        self.check_place(self.clients.len() - 1)
+        self.check_position(self.clients.len() - 1)
     }
 
     fn one_of(&mut self, which: usize, f: impl FnOnce(&mut Self, usize) -> Check) -> Check {
         which.checked_rem(self.clients.len()).map_or(Ok(()), |at| f(self, at))
     }
 
-    /// Gives back what the client needs to come again.
+    /// Returns what the client needs to come back.
     fn drop_client(&mut self, at: usize) -> (Vec<Name>, String) {
         let mut client = self.clients.remove(at);
         self.model.leave(&mut client.reader);
@@ -566,7 +570,7 @@ impl Pair {
         if client.asleep && expected.is_ready() {
             prop_assert!(
                 client.woken.0.load(Relaxed),
-                "nobody woke client {} for {:?}",
+                "client {} was not woken for {:?}",
                 at,
                 expected
             );
@@ -576,7 +580,7 @@ impl Pair {
         let polled = client.subscription.poll_next_unpin(&mut Context::from_waker(&waker));
         client.asleep = polled.is_pending();
         prop_assert_eq!(&polled.map(|item| item.map(as_text)), &expected, "client {}", at);
-        self.check_place(at)?;
+        self.check_position(at)?;
         Ok(expected.map(|item| item.is_some()))
     }
 
@@ -585,12 +589,12 @@ impl Pair {
         Ok(())
     }
 
-    fn check_place(&self, at: usize) -> Check {
+    fn check_position(&self, at: usize) -> Check {
         let Client { subscription, reader, .. } = &self.clients[at];
         prop_assert_eq!(
             subscription.last_event_id().to_string(),
             self.model.id(reader.at),
-            "place of client {}",
+            "position of client {}",
             at
         );
         Ok(())
@@ -609,7 +613,10 @@ proptest! {
     })]
 
     #[test]
-    fn every_poll_hands_out_what_the_model_says(setup in setup(), ops in prop::collection::vec(line(), 1..80)) {
+    fn every_poll_returns_what_the_model_says(
+        setup in setup(),
+        ops in prop::collection::vec(line(), 1..80),
+    ) {
         let mut pair = Pair::new(setup);
         ops.iter().try_for_each(|Line(op)| pair.apply(op))?;
         for last in [Op::Stats, Op::Close, Op::Stats] {
@@ -619,8 +626,8 @@ proptest! {
     }
 }
 
-/// An item ended where one channel had more than fits, though a frame of another that did fit came
-/// before that.
+/// An item used to end as soon as one channel had more than fits, though another channel's frame
+/// came first and did fit.
 #[test]
 fn an_item_of_several_channels_takes_all_that_fits() {
     let stream = EventStream::builder().limits(Limits::default().item(80)).build().unwrap();
@@ -633,8 +640,7 @@ fn an_item_of_several_channels_takes_all_that_fits() {
     assert_eq!(frames, [2, 1], "{items:?}");
 }
 
-/// What was lost behind the close was told of as a gap, at the end of a stream that had missed
-/// nothing.
+/// A stream that had missed nothing used to end with a reset, about events lost after the close.
 #[test]
 fn a_stream_that_has_read_all_up_to_the_close_of_a_channel_just_ends() {
     let stream = EventStream::builder().history(History::default().events(1)).build().unwrap();

@@ -1,5 +1,5 @@
-//! Every interleaving of a few threads, by loom: no wake-up and no event is lost, nothing comes
-//! twice.
+//! Every interleaving of a few threads, explored by loom: no wake-up and no event is lost, and no
+//! event comes twice.
 //!
 //! `RUSTFLAGS="--cfg eventstream_loom" cargo test --release --target-dir target/loom --test loom`
 #![cfg(eventstream_loom)]
@@ -42,13 +42,13 @@ fn ids(item: &[u8]) -> Vec<String> {
     text.lines().filter_map(|line| line.strip_prefix("id: ")).map(str::to_owned).collect()
 }
 
-/// Waits until as many events have come.
+/// Waits until this many events have come, and returns their ids.
 fn receive(subscription: &mut Subscription, events: usize) -> Vec<String> {
     block_on(next_events(subscription, events))
 }
 
-/// As one task does, with the same waker for all: what it left behind with one event counts at the
-/// next.
+/// Like a single task, with the same waker for all events: what one event leaves behind matters for
+/// the next.
 async fn next_events(subscription: &mut Subscription, events: usize) -> Vec<String> {
     let mut got = Vec::new();
     while got.len() < events {
@@ -104,7 +104,8 @@ fn the_last_waker_is_the_one_that_is_woken() {
     model(|| {
         let stream = EventStream::new();
         let (mut one, mut many) = (stream.subscribe("a"), stream.subscribe(["a", "b"]));
-        assert!(poll(&mut one).is_pending() && poll(&mut many).is_pending());
+        assert!(poll(&mut one).is_pending());
+        assert!(poll(&mut many).is_pending());
         let thread = publisher(&stream, "a");
         let got = [receive(&mut one, 1), receive(&mut many, 1)].concat();
         let id = thread.join().unwrap().to_string();
@@ -167,7 +168,8 @@ fn dropping_one_reader_does_not_touch_another() {
     }
 }
 
-/// The cut: a publisher between drawing its seq and storing its event must not be passed over.
+/// The cut: the cursor must not pass a publisher that has drawn its seq and not yet stored its
+/// event.
 #[test]
 fn no_event_of_another_channel_is_passed_over_when_the_cursor_moves() {
     model(|| {
@@ -181,8 +183,8 @@ fn no_event_of_another_channel_is_passed_over_when_the_cursor_moves() {
     });
 }
 
-/// As above for a reader whose legs sleep already: one publisher wakes it while the other is at
-/// work.
+/// As above for a reader whose legs already sleep: one publisher wakes it while the other is still
+/// publishing.
 #[test]
 fn a_leg_that_slept_is_not_passed_over() {
     model(|| {
@@ -196,9 +198,9 @@ fn a_leg_that_slept_is_not_passed_over() {
     });
 }
 
-/// Trap: a sleeping reader is judged by the wait list's generation, not by what the log has.
+/// Trap: whether a reader sleeps is judged by the wait list's generation, not by what the log has.
 #[test]
-fn a_reader_that_took_an_event_without_sleeping_is_armed_anew() {
+fn a_reader_that_took_an_event_without_sleeping_is_armed_again() {
     for channels in [&["a"][..], &["a", "b"]] {
         model(move || {
             let stream = EventStream::new();
@@ -213,8 +215,8 @@ fn a_reader_that_took_an_event_without_sleeping_is_armed_anew() {
     }
 }
 
-/// Trap: a reader is not armed and forgotten while it has something to read, or while its channel
-/// is closed.
+/// Trap: a reader must not be armed and forgotten while it has something to read, or when its
+/// channel is closed.
 #[test]
 fn a_reader_with_something_left_does_not_sleep() {
     for channels in [&["a"][..], &["a", "b"]] {
@@ -225,7 +227,7 @@ fn a_reader_with_something_left_does_not_sleep() {
                 .unwrap();
             let mut subscription = stream.subscribe(channels);
             let (first, second) = (publish(&stream, "a"), publish(&stream, "a"));
-            // Nothing happens that would wake it for the second.
+            // Nothing would wake the reader for the second event.
             assert_eq!(receive(&mut subscription, 2), [first.to_string(), second.to_string()]);
             let last = publish(&stream, "a");
             let other = stream.clone();
@@ -277,7 +279,8 @@ fn a_reader_that_joins_while_the_channel_is_collected_gets_what_comes() {
     });
 }
 
-/// A sleep that is given up for another future leaves nothing behind that could be missed later.
+/// A read that is dropped in favour of another future leaves nothing behind that makes the next
+/// read miss an event.
 #[test]
 fn a_read_that_was_given_up_loses_nothing() {
     model(|| {
@@ -295,16 +298,17 @@ fn a_read_that_was_given_up_loses_nothing() {
     });
 }
 
-/// So short that nothing of it is left to chance: those who fell silent together share a sleep.
+/// Too short for any jitter: bodies that fall silent together share a sleep.
 const KEEP_ALIVE: Duration = Duration::from_nanos(4);
 
-/// Bodies that wait for their keep-alive at the same sleep.
+/// Two bodies that wait for their keep-alive in the same sleep.
 fn silent_bodies(timer: impl Timer) -> [Body; 2] {
     let stream = EventStream::builder().timer(timer).keep_alive(KEEP_ALIVE).build().unwrap();
     ["a", "b"].map(|channel| {
         let mut body = stream.subscribe(channel).into_body();
         let mut poll = || body.poll_next_unpin(&mut Context::from_waker(noop_waker_ref()));
-        assert!(poll().is_ready() && poll().is_pending());
+        assert!(poll().is_ready());
+        assert!(poll().is_pending());
         body
     })
 }
@@ -315,19 +319,19 @@ fn is_kept_alive(body: &mut Body) -> bool {
 }
 
 #[test]
-fn who_shares_a_sleep_with_one_that_leaves_is_woken_by_it() {
+fn a_body_is_woken_by_its_sleep_though_another_that_shares_it_leaves() {
     model(|| {
         let timer = ManualTimer::new();
         let [first, mut second] = silent_bodies(timer.clone());
-        let rings = thread::spawn(move || timer.advance(KEEP_ALIVE));
+        let advances = thread::spawn(move || timer.advance(KEEP_ALIVE));
         let leaves = thread::spawn(move || drop(first));
         assert!(is_kept_alive(&mut second));
-        rings.join().unwrap();
+        advances.join().unwrap();
         leaves.join().unwrap();
     });
 }
 
-/// Sleeps in two steps, and so must be polled in between.
+/// A timer whose sleeps take two steps, and so must be polled in between.
 struct TwoSteps(ManualTimer);
 
 impl Timer for TwoSteps {
@@ -335,8 +339,8 @@ impl Timer for TwoSteps {
         self.0.now()
     }
 
-    fn sleep(&self, for_: Duration) -> BoxFuture<'static, ()> {
-        let (first, second) = (self.0.sleep(for_ / 2), self.0.sleep(for_));
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let (first, second) = (self.0.sleep(duration / 2), self.0.sleep(duration));
         Box::pin(async move {
             first.await;
             second.await;
@@ -345,17 +349,17 @@ impl Timer for TwoSteps {
 }
 
 #[test]
-fn a_sleep_that_wants_to_be_polled_wakes_all_who_share_it() {
+fn a_sleep_that_needs_to_be_polled_wakes_all_that_share_it() {
     model(|| {
         let timer = ManualTimer::new();
         let [mut first, mut second] = silent_bodies(TwoSteps(timer.clone()));
         let waits = thread::spawn(move || assert!(is_kept_alive(&mut first)));
-        let rings = thread::spawn(move || {
+        let advances = thread::spawn(move || {
             timer.advance(KEEP_ALIVE / 2);
             timer.advance(KEEP_ALIVE / 2);
         });
         assert!(is_kept_alive(&mut second));
         waits.join().unwrap();
-        rings.join().unwrap();
+        advances.join().unwrap();
     });
 }

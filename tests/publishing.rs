@@ -1,4 +1,4 @@
-//! A publisher's mistakes never reach a subscriber, and what cannot be had is an error that says
+//! A publisher's mistakes never reach a subscriber, and whatever is refused gets an error that says
 //! why.
 
 mod common;
@@ -45,9 +45,9 @@ const WAYS: [(&str, Way); 8] = [
     }),
 ];
 
-/// One event of each mistake, what its error says, and whether it is only too large.
+/// An event for each mistake, words of its error, and whether it is merely too large.
 fn mistakes() -> Vec<(Event, &'static str, bool)> {
-    let no_string_as_key = BTreeMap::from([((1, 2), 3)]);
+    let not_a_string_as_key = BTreeMap::from([((1, 2), 3)]);
     let id = |id: &str| Event::default().id(id);
     vec![
         (Event::new("a\rb"), r#"event name "a\rb" contains a carriage return"#, false),
@@ -65,20 +65,24 @@ fn mistakes() -> Vec<(Event, &'static str, bool)> {
         (id("a\0b"), r#"event id "a\0b" contains a line break or a NUL"#, false),
         (id(&"x".repeat(1025)), "over 1024 bytes", false),
         (id(&"é".repeat(513)), "over 1024 bytes", false),
-        (Event::new("e").json(&no_string_as_key), "data cannot be written as JSON", false),
-        (Event::new("e").json(&no_string_as_key).json(&1), "data cannot be written as JSON", false),
+        (Event::new("e").json(&not_a_string_as_key), "data cannot be written as JSON", false),
+        (
+            Event::new("e").json(&not_a_string_as_key).json(&1),
+            "data cannot be written as JSON",
+            false,
+        ),
         (Event::default().retry(Duration::MAX), "retry", false),
         (Event::default().data("x".repeat(MIB + 1)), "over the limit of 1048576", true),
         (Event::default().comment("x".repeat(MIB)), "over the limit of 1048576", true),
         (Event::new("x".repeat(MIB + 1)), "over the limit of 1048576", true),
-        // The first mistake is the one that is told.
+        // The first mistake is the one that is reported.
         (Event::new("a\0").id(""), r#"event name "a\0""#, false),
     ]
 }
 
 #[track_caller]
 fn invalid(error: PublishError) -> InvalidEvent {
-    assert!(error.source().is_none(), "it says everything itself");
+    assert!(error.source().is_none(), "the message says everything without a source");
     match error {
         PublishError::Invalid(invalid) => invalid,
         other => panic!("{other:?}"),
@@ -86,7 +90,7 @@ fn invalid(error: PublishError) -> InvalidEvent {
 }
 
 #[test]
-fn an_invalid_event_reaches_nobody_by_whatever_way_and_the_next_one_arrives() {
+fn an_invalid_event_reaches_nobody_however_it_is_published_and_the_next_one_arrives() {
     for (way, publish) in WAYS {
         for (event, words, too_large) in mistakes() {
             let stream = EventStream::new();
@@ -96,7 +100,8 @@ fn an_invalid_event_reaches_nobody_by_whatever_way_and_the_next_one_arrives() {
             let invalid = invalid(publish(&stream, "a", event).unwrap_err());
             assert!(invalid.to_string().contains(words), "{way}: {words} in {invalid}");
             assert_eq!(invalid.is_too_large(), too_large, "{way}: {invalid}");
-            assert_eq!((text(&mut live), text(&mut several)), Default::default(), "{way}: {words}");
+            assert_eq!(text(&mut live), "", "{way}: {words}");
+            assert_eq!(text(&mut several), "", "{way}: {words}");
             assert_eq!(live.last_event_id(), before, "{way}: {words}");
 
             let id = stream.try_publish("a", Event::default().data("next")).unwrap();
@@ -105,7 +110,8 @@ fn an_invalid_event_reaches_nobody_by_whatever_way_and_the_next_one_arrives() {
             for subscription in [&mut live, &mut several, &mut returning] {
                 assert_eq!(text(subscription), next, "{way}: {words}");
             }
-            assert_eq!((stream.stats().published, stream.stats().resets), (1, 0), "{way}: {words}");
+            assert_eq!(stream.stats().published, 1, "{way}: {words}");
+            assert_eq!(stream.stats().resets, 0, "{way}: {words}");
         }
     }
 }
@@ -116,7 +122,8 @@ fn an_invalid_event_whose_outcome_nobody_awaits_reaches_nobody_either() {
     let mut live = stream.subscribe("a");
     drop(stream.publish("a", Event::new("\n")));
     drop(stream.publish_all("a", [Event::new("fine"), Event::new("\n")]));
-    assert_eq!((&*text(&mut live), stream.stats().published), ("", 0));
+    assert_eq!(text(&mut live), "");
+    assert_eq!(stream.stats().published, 0);
 }
 
 #[test]
@@ -124,16 +131,15 @@ fn an_error_shows_only_the_start_of_what_is_long() {
     for long in ["x", "é", "\u{2028}"].map(|c| c.repeat(MIB) + "\n") {
         for event in [Event::new(&long), Event::default().id(&long)] {
             let error = event.encode().unwrap_err().to_string();
-            assert!(
-                error.len() < 1000 && error.contains("...") && !error.contains('\n'),
-                "{error}"
-            );
+            assert!(error.len() < 1000, "{error}");
+            assert!(error.contains("..."), "{error}");
+            assert!(!error.contains('\n'), "{error}");
         }
     }
 }
 
 #[test]
-fn a_channel_that_cannot_be_is_an_error_by_whatever_way() {
+fn an_invalid_channel_name_is_an_error_however_it_is_published_to() {
     let long = "é".repeat(128) + "x";
     for (way, publish) in WAYS {
         for (channel, words, too_large) in [
@@ -144,8 +150,10 @@ fn a_channel_that_cannot_be_is_an_error_by_whatever_way() {
             let stream = EventStream::new();
             let invalid = invalid(publish(&stream, channel, Event::new("fine")).unwrap_err());
             assert!(invalid.to_string().contains(words), "{way}: {invalid}");
-            assert_eq!((invalid.is_too_large(), invalid.index()), (too_large, None), "{way}");
-            assert_eq!((stream.stats().published, stream.stats().channels), (0, 0), "{way}");
+            assert_eq!(invalid.is_too_large(), too_large, "{way}");
+            assert_eq!(invalid.index(), None, "{way}");
+            assert_eq!(stream.stats().published, 0, "{way}");
+            assert_eq!(stream.stats().channels, 0, "{way}");
         }
         let stream = EventStream::new();
         publish(&stream, &long[..256], Event::default()).unwrap();
@@ -165,20 +173,20 @@ fn a_batch_with_one_invalid_event_is_refused_whole_and_names_its_index() {
             let mut batch =
                 vec![Event::default().data("1"), Event::default().id("2"), Event::new("3")];
             batch.insert(index, bad.clone());
-            // A second mistake behind the first does not matter.
+            // A second mistake after the first does not matter.
             batch.push(Event::new("\n"));
             for outcome in
                 [stream.publish_all("a", batch.clone()), stream.publisher("a").publish_all(batch)]
             {
                 let invalid = invalid(block_on(outcome).unwrap_err());
-                assert_eq!((invalid.index(), invalid.is_too_large()), (Some(index), too_large));
+                assert_eq!(invalid.index(), Some(index), "{invalid}");
+                assert_eq!(invalid.is_too_large(), too_large, "{invalid}");
                 let message = invalid.to_string();
-                assert!(
-                    message.contains(&index.to_string()) && message.contains(words),
-                    "{message}"
-                );
+                assert!(message.contains(&index.to_string()), "{index} in {message}");
+                assert!(message.contains(words), "{words} in {message}");
             }
-            assert_eq!((&*text(&mut live), stream.stats().published), ("", 0));
+            assert_eq!(text(&mut live), "");
+            assert_eq!(stream.stats().published, 0);
             let ids =
                 block_on(stream.publish_all("a", [Event::default(), Event::default()])).unwrap();
             let expected: String = ids.iter().map(|id| format!("id: {id}\ndata: \n\n")).collect();
@@ -186,7 +194,7 @@ fn a_batch_with_one_invalid_event_is_refused_whole_and_names_its_index() {
         }
     }
     let single = EventStream::new().try_publish("a", Event::new("\n")).unwrap_err();
-    assert_eq!(invalid(single).index(), None, "it is not one of several");
+    assert_eq!(invalid(single).index(), None, "a single event has no index");
 }
 
 #[test]
@@ -205,9 +213,11 @@ fn a_batch_over_the_window_is_refused_before_anything_is_appended() {
         let stream = EventStream::builder().history(history.clone()).build().unwrap();
         let mut live = stream.subscribe("a");
         let invalid = invalid(block_on(stream.publish_all("a", too_many)).unwrap_err());
-        assert!(invalid.is_too_large() && invalid.index().is_none(), "{invalid}");
+        assert!(invalid.is_too_large(), "{invalid}");
+        assert_eq!(invalid.index(), None, "{invalid}");
         assert!(invalid.to_string().starts_with("batch is more than "), "{invalid}");
-        assert_eq!((&*text(&mut live), stream.stats().published), ("", 0), "{history:?}");
+        assert_eq!(text(&mut live), "", "{history:?}");
+        assert_eq!(stream.stats().published, 0, "{history:?}");
     }
     for (history, fits) in [
         (History::default(), of(1024, 1)),
@@ -229,7 +239,8 @@ fn a_batch_over_the_window_is_refused_before_anything_is_appended() {
 fn an_empty_batch_publishes_nothing() {
     let stream = EventStream::new();
     assert_eq!(block_on(stream.publish_all("a", [])), Ok(vec![]));
-    assert_eq!((stream.stats().published, stream.stats().channels), (0, 0));
+    assert_eq!(stream.stats().published, 0);
+    assert_eq!(stream.stats().channels, 0);
 }
 
 #[test]
@@ -271,7 +282,7 @@ fn data_of_exactly_the_limit_fits_and_one_byte_more_does_not() {
 fn line_breaks_count_as_they_are_encoded() {
     let stream = EventStream::builder().limits(Limits::default().frame(70)).build().unwrap();
     let try_data = |data: &str| stream.try_publish("a", Event::default().data(data));
-    // The first line's own framing is free; each further one costs its break and `data: `.
+    // The framing of the first line is free; each further line costs its break and `data: `.
     let per_line = "\ndata: ".len();
     for line_break in ["\n", "\r", "\r\n"] {
         assert!(try_data(&line_break.repeat(70 / per_line)).is_ok());
@@ -326,17 +337,16 @@ fn a_sink_goes_on_after_an_invalid_event_and_closing_it_closes_nothing_else() {
 // Ids.
 
 #[test]
-fn publishing_gives_the_id_that_the_client_sees() {
+fn publishing_returns_the_id_that_the_client_sees() {
     let stream = EventStream::new();
     let mut live = stream.subscribe("a");
     let own = block_on(stream.publish("a", Event::default())).unwrap();
     assert_eq!(text(&mut live), format!("id: {own}\ndata: \n\n"));
     assert_eq!(live.last_event_id(), own);
     let (epoch, seq) = own.as_ref().split_once('-').unwrap();
-    assert!(
-        epoch.len() == 13
-            && epoch.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase())
-    );
+    assert_eq!(epoch.len(), 13, "{epoch}");
+    let digit = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase();
+    assert!(epoch.bytes().all(digit), "{epoch}");
     assert!(seq.parse::<u64>().is_ok());
     let longest = "é".repeat(512);
     for given in
@@ -345,7 +355,7 @@ fn publishing_gives_the_id_that_the_client_sees() {
         assert_eq!(stream.try_publish("a", Event::default().id(given)).unwrap().as_ref(), given);
         assert_eq!(text(&mut live), format!("id: {given}\ndata: \n\n"));
     }
-    // Without history the id is given too, though clients do not see one of ours.
+    // Without history an id is returned too, though clients see only those that events were given.
     let without = EventStream::builder().history(History::none()).build().unwrap();
     assert_eq!(without.try_publish("a", Event::default().id("given")).unwrap().as_ref(), "given");
     assert_ne!(
@@ -371,10 +381,10 @@ fn an_event_id_is_its_text() {
     assert_eq!(
         OWN_FORM.parse::<EventId>().unwrap().as_ref(),
         OWN_FORM,
-        "also one of another stream"
+        "an id of another stream is one too"
     );
-    for none in ["", "error", " a", "a\t", "a\nb", "a\r", "\0", &"x".repeat(1025)] {
-        assert!(none.parse::<EventId>().is_err(), "{none:?}");
+    for bad in ["", "error", " a", "a\t", "a\nb", "a\r", "\0", &"x".repeat(1025)] {
+        assert!(bad.parse::<EventId>().is_err(), "{bad:?}");
     }
 }
 
@@ -428,7 +438,10 @@ fn a_named_stream_is_built_once_and_a_failure_is_not_kept() {
     assert!(failure.unwrap_err().to_string().contains("retry"));
     let first = get(|| EventStream::builder().history(History::none()).build()).unwrap();
     let mut live = first.subscribe("a");
-    get(|| unreachable!("it is built")).unwrap().try_publish("a", Event::new("e")).unwrap();
+    get(|| unreachable!("the stream has been built"))
+        .unwrap()
+        .try_publish("a", Event::new("e"))
+        .unwrap();
     assert_eq!(text(&mut live), "event: e\ndata: \n\n");
     let other = EventStream::named("publishing too", || Ok(EventStream::new())).unwrap();
     other.try_publish("a", Event::new("e")).unwrap();
@@ -464,7 +477,7 @@ fn stats_are_written_with_exactly_the_names_of_their_fields() {
 // Subscribing.
 
 #[test]
-fn try_subscribe_says_why_not_and_subscribe_gives_one_that_has_ended() {
+fn try_subscribe_says_why_not_and_subscribe_returns_one_that_has_ended() {
     let strict = || {
         EventStream::builder()
             .limits(Limits::default().channels(2).channel_name(4))
@@ -500,12 +513,12 @@ fn try_subscribe_says_why_not_and_subscribe_gives_one_that_has_ended() {
         (both, &["a"], SubscribeError::Closed, "closed"),
     ] {
         let before = stream.stats();
-        for last_event_id in [None, Some("no id of ours")] {
+        for last_event_id in [None, Some("a foreign id")] {
             assert_eq!(stream.try_subscribe(channels, last_event_id).unwrap_err(), error);
         }
         assert!(error.to_string().contains(words), "{error}");
         for mut ended in
-            [stream.subscribe(channels), stream.subscribe_after(channels, "no id of ours")]
+            [stream.subscribe(channels), stream.subscribe_after(channels, "a foreign id")]
         {
             assert!(ended.is_terminated(), "{error}");
             assert_eq!(ready(&mut ended), (vec![], true), "{error}");
@@ -536,7 +549,8 @@ fn limited(limits: Limits) -> (EventStream, String) {
 }
 
 fn evicted(at: &str, channels: Value) -> String {
-    format!("id: {at}\nevent: stream-reset\ndata: {{\"channels\":{channels},\"reason\":\"evicted\"}}\n\n")
+    let data = format!("{{\"channels\":{channels},\"reason\":\"evicted\"}}");
+    format!("id: {at}\nevent: stream-reset\ndata: {data}\n\n")
 }
 
 #[test]
@@ -554,20 +568,20 @@ fn subscriptions_are_refused_at_their_limit_and_one_that_ended_makes_room() {
     assert_eq!(
         stream.try_subscribe("a", None).unwrap_err(),
         SubscribeError::Full,
-        "the other has not read its end"
+        "the third subscription has not read to its end"
     );
     drop((one, three));
     assert_eq!(stream.stats().subscriptions, 1);
 }
 
 #[test]
-fn a_new_channel_takes_the_place_of_the_idle_one_and_its_clients_are_told() {
+fn a_new_channel_takes_the_place_of_the_idle_one_whose_clients_get_a_reset() {
     let (stream, start) = limited(Limits::default().hub_channels(2));
     for channel in ["a", "b", "c"] {
         stream.try_publish(channel, Event::new(channel).id(channel)).unwrap();
         assert!(stream.stats().channels <= 2);
     }
-    // `a` had to go; `b` is still there, and is kept while it is read.
+    // `a` was evicted. `b` is still there, and stays while it is read.
     let mut b = stream.subscribe_after("b", &start);
     assert_eq!(text(&mut b), "id: b\nevent: b\ndata: \n\n");
     // `a` comes back and takes the place of `c`.
@@ -592,7 +606,8 @@ fn what_is_published_to_a_channel_that_cannot_be_kept_is_never_lost_silently() {
     let mut in_use = stream.subscribe("in use");
     let early = stream.try_publish("a", Event::new("1")).unwrap();
     let late = block_on(stream.publish_all("a", [Event::new("2"), Event::new("3")])).unwrap();
-    assert_eq!((stream.stats().published, stream.stats().channels), (3, 1));
+    assert_eq!(stream.stats().published, 3);
+    assert_eq!(stream.stats().channels, 1);
     assert_eq!(stream.try_subscribe("a", Some(&start)).unwrap_err(), SubscribeError::Full);
     assert_eq!(text(&mut in_use), "");
     drop(in_use);
@@ -604,7 +619,7 @@ fn what_is_published_to_a_channel_that_cannot_be_kept_is_never_lost_silently() {
             "the other channels have no gap"
         );
     }
-    // Who had all of it already missed nothing, and the channel is as any other again.
+    // A client that had all of it already missed nothing, and the channel is like any other again.
     let mut subscription = stream.subscribe_after("a", late[1].as_ref());
     let next = stream.try_publish("a", Event::new("4")).unwrap();
     assert_eq!(text(&mut subscription), format!("id: {next}\nevent: 4\ndata: \n\n"));
@@ -621,8 +636,8 @@ fn more_channels_that_cannot_be_kept_than_are_remembered_are_never_silent() {
     drop(in_use);
     for n in (0..count).step_by(97) {
         let channel = n.to_string();
-        let told = text(&mut stream.subscribe_after(&channel, &start));
-        assert_eq!(told, evicted(&start, json!([channel])));
+        let received = text(&mut stream.subscribe_after(&channel, &start));
+        assert_eq!(received, evicted(&start, json!([channel])));
     }
 }
 
@@ -636,7 +651,7 @@ fn an_endless_batch_is_refused_when_it_is_over_the_window() {
 }
 
 #[test]
-fn a_subscription_that_cannot_be_had_costs_no_idle_channel_its_events() {
+fn a_refused_subscription_costs_no_idle_channel_its_events() {
     let stream = EventStream::builder().limits(Limits::default().hub_channels(2)).build().unwrap();
     let origin = stream.subscribe("a").last_event_id();
     for channel in ["a", "b"] {
@@ -644,10 +659,9 @@ fn a_subscription_that_cannot_be_had_costs_no_idle_channel_its_events() {
     }
     assert_eq!(stream.try_subscribe(["x", "y", "z"], None).unwrap_err(), SubscribeError::Full);
     let kept = text(&mut stream.subscribe_after(["a", "b"], origin.as_ref()));
-    assert!(
-        kept.contains("data: a\n") && kept.contains("data: b\n") && !kept.contains("stream-reset"),
-        "{kept}"
-    );
+    assert!(kept.contains("data: a\n"), "{kept}");
+    assert!(kept.contains("data: b\n"), "{kept}");
+    assert!(!kept.contains("stream-reset"), "{kept}");
 }
 
 #[test]
@@ -661,12 +675,13 @@ fn a_publisher_of_one_channel_follows_its_name_when_the_channel_goes() {
         assert_eq!(first.ready()[0].name, "1");
 
         stream.close_channel("a");
-        assert!(first.ready().is_empty() && first.is_ended());
+        assert!(first.ready().is_empty());
+        assert!(first.is_ended());
         let mut second = Client::from(stream.subscribe("a"));
         publisher.try_publish(Event::new("2")).unwrap();
         assert_eq!(second.ready()[0].name, "2");
 
-        // Gone with its last reader, or when its last event is too old.
+        // The channel goes with its last reader, or when its last event is too old.
         drop(second);
         timer.advance(Duration::from_secs(301));
         assert_eq!(stream.stats().channels, 0);
@@ -680,7 +695,7 @@ fn a_publisher_of_one_channel_follows_its_name_when_the_channel_goes() {
         assert_eq!(
             format!("{publisher:?}"),
             r#"ChannelPublisher("a")"#,
-            "and nothing of what the channel keeps"
+            "without anything of the channel's history"
         );
     }
 }

@@ -1,5 +1,5 @@
-//! Whoever comes back with the id last received gets exactly what was missed, or is told of it by a
-//! `stream-reset`.
+//! A client that comes back with the last id that it received gets exactly what it missed, or a
+//! `stream-reset` that says what is lost.
 
 mod common;
 
@@ -21,7 +21,7 @@ fn event(data: impl Display) -> Event {
     Event::new("e").data(data.to_string())
 }
 
-/// Gives the id and the frame.
+/// Returns the id and the frame.
 fn publish(stream: &EventStream, channel: &str, data: impl Display) -> (String, String) {
     let id = stream.try_publish(channel, event(&data)).unwrap().to_string();
     let frame = format!("id: {id}\nevent: e\ndata: {data}\n\n");
@@ -35,7 +35,8 @@ fn publish_with_id(stream: &EventStream, channel: &str, id: &str) -> String {
 
 fn reset(id: impl Display, channels: &[&str], reason: &str) -> String {
     let channels = channels.join("\",\"");
-    format!("id: {id}\nevent: stream-reset\ndata: {{\"channels\":[\"{channels}\"],\"reason\":\"{reason}\"}}\n\n")
+    let data = format!("{{\"channels\":[\"{channels}\"],\"reason\":\"{reason}\"}}");
+    format!("id: {id}\nevent: stream-reset\ndata: {data}\n\n")
 }
 
 fn next(subscription: &mut Subscription) -> Option<String> {
@@ -43,7 +44,7 @@ fn next(subscription: &mut Subscription) -> Option<String> {
     Some(String::from_utf8(item.into()).unwrap())
 }
 
-/// The id of now.
+/// The id of the current position.
 fn here(stream: &EventStream) -> String {
     stream.subscribe("a").last_event_id().to_string()
 }
@@ -57,7 +58,7 @@ fn quiet() -> Builder {
     EventStream::builder().keep_alive(Duration::ZERO)
 }
 
-/// What a client goes by that sees nothing but the wire.
+/// The position of a client that sees only what is on the wire.
 fn last_id_in(text: &str) -> Option<&str> {
     text.lines().filter_map(|line| line.strip_prefix("id: ")).next_back()
 }
@@ -66,7 +67,7 @@ fn last_id_in(text: &str) -> Option<&str> {
 #[derive(Default)]
 struct Whole {
     text: String,
-    /// For each event of all channels, where in the text a client is that has come as far as it.
+    /// For each event of all channels, its id, and where in the text a client is that has it.
     places: Vec<(String, usize)>,
 }
 
@@ -84,7 +85,7 @@ impl Whole {
     }
 }
 
-/// Unevenly, so that the channels are not in step.
+/// Spreads the events unevenly, so that the channels are not in step.
 fn channel_of(number: usize) -> &'static str {
     CHANNELS[number * number % 7 % 3]
 }
@@ -112,7 +113,7 @@ fn from_each_position_of_a_thousand_events_exactly_the_rest_comes() {
 fn drops_between_any_items_lose_nothing_and_repeat_nothing_while_events_come() {
     for channels in [&["a", "b", "c"][..], &["c", "a"], &["b"]] {
         for (items, by_wire) in (1..=4).flat_map(|items| [(items, false), (items, true)]) {
-            // A few frames an item.
+            // A few frames per item.
             let stream =
                 EventStream::builder().limits(Limits::default().item(200)).build().unwrap();
             let start = here(&stream);
@@ -144,7 +145,7 @@ fn drops_between_any_items_lose_nothing_and_repeat_nothing_while_events_come() {
 }
 
 #[test]
-fn a_gap_in_one_channel_is_told_of_that_one_and_the_other_loses_nothing() {
+fn a_gap_in_one_channel_resets_that_one_and_the_other_loses_nothing() {
     let stream = keeping(History::default().events(3));
     let start = here(&stream);
     let mut live = stream.subscribe(["b", "a"]);
@@ -163,7 +164,7 @@ fn a_gap_in_one_channel_is_told_of_that_one_and_the_other_loses_nothing() {
 }
 
 #[test]
-fn a_client_cut_right_after_a_reset_is_told_again_and_still_loses_nothing() {
+fn a_client_cut_right_after_a_reset_gets_it_again_and_still_loses_nothing() {
     let stream = EventStream::builder()
         .history(History::default().events(3))
         .limits(Limits::default().item(1))
@@ -172,10 +173,10 @@ fn a_client_cut_right_after_a_reset_is_told_again_and_still_loses_nothing() {
     let start = here(&stream);
     let frames = ["a", "b", "a", "a", "a"].map(|channel| publish(&stream, channel, channel).1);
     let mut subscription = stream.subscribe_after(["a", "b"], &start);
-    let told = reset(&start, &["a"], "evicted");
-    assert_eq!(next(&mut subscription).unwrap(), told.clone() + &frames[1]);
-    let again = text(&mut stream.subscribe_after(["a", "b"], last_id_in(&told).unwrap()));
-    assert_eq!(again, told + &frames[1..].concat());
+    let evicted = reset(&start, &["a"], "evicted");
+    assert_eq!(next(&mut subscription).unwrap(), evicted.clone() + &frames[1]);
+    let again = text(&mut stream.subscribe_after(["a", "b"], last_id_in(&evicted).unwrap()));
+    assert_eq!(again, evicted + &frames[1..].concat());
 }
 
 #[test]
@@ -189,7 +190,7 @@ fn a_stream_ended_by_a_closed_channel_goes_on_where_it_ended() {
     assert_eq!(text(&mut stream.subscribe_after(["a", "b"], both.last_event_id().as_ref())), after);
 }
 
-/// Ways to a body, each behind an id or from now on.
+/// Ways to get a body, each from an id or from the current position on.
 const WAYS: [fn(&EventStream, Option<&str>) -> Body; 2] = [run, into_body];
 
 fn run(stream: &EventStream, last_event_id: Option<&str>) -> Body {
@@ -206,7 +207,7 @@ fn into_body(stream: &EventStream, last_event_id: Option<&str>) -> Body {
     }
 }
 
-/// A body that is cut after its first frame; gives the id that the client comes back with.
+/// Cuts a body after its first frame, and returns the id that the client comes back with.
 fn cut_after_open(mut body: Body, id: Option<&str>, open: &str) -> Option<String> {
     let first = body.next().now_or_never().flatten().unwrap().unwrap();
     assert_eq!(first, open);
@@ -226,7 +227,7 @@ fn a_body_cut_right_after_its_stream_open_resumes_exactly() {
         let frames = ["a", "b"].map(|channel| publish(&stream, channel, "missed").1).concat();
         assert_eq!(body_text(&mut connect(&stream, back.as_deref())), open(&start) + &frames);
 
-        // A client that had missed events already, and now has missed more.
+        // A client that had missed events already, and has now missed more.
         let back =
             cut_after_open(connect(&stream, back.as_deref()), back.as_deref(), &open(&start));
         let (_, more) = publish(&stream, "b", "more");
@@ -246,19 +247,19 @@ fn a_body_cut_before_the_reset_that_was_due_gets_it_when_it_comes_back() {
         let (here, kept) =
             (&published[3].0, published[1..].iter().map(|(_, frame)| &**frame).collect::<String>());
 
-        // The position of the client, so that the gap is still behind it.
+        // `stream-open` has the client's own position, so the gap is still to come.
         let back = cut_after_open(connect(&stream, Some(&start)), Some(&start), &open(&start));
         let whole = open(&start) + &reset(&start, &["a"], "evicted") + &kept;
         assert_eq!(body_text(&mut connect(&stream, back.as_deref())), whole);
 
-        // No id, so that the client keeps the one that is not known.
+        // `stream-open` has no id, so the client keeps the unknown one.
         let unknown = "0000000000000-1";
         let no_id = "event: stream-open\ndata: \n\n";
         let back = cut_after_open(connect(&stream, Some(unknown)), Some(unknown), no_id);
         let whole = no_id.to_owned() + &reset(here, &["a", "b"], "unknown");
         assert_eq!(body_text(&mut connect(&stream, back.as_deref())), whole);
 
-        // Once it was told, it goes on from there.
+        // After the reset the client goes on from there.
         let (_, later) = publish(&stream, "b", "later");
         assert_eq!(body_text(&mut connect(&stream, last_id_in(&whole))), open(here) + &later);
     }
@@ -269,8 +270,8 @@ fn another_life_of_the_stream_knows_none_of_the_ids() {
     let (before, after) = (EventStream::new(), EventStream::new());
     let (id, _) = publish(&before, "a", 1);
     publish(&after, "a", 1);
-    let told = reset(here(&after), &["a", "b"], "unknown");
-    assert_eq!(text(&mut after.subscribe_after(["a", "b"], &id)), told);
+    let unknown = reset(here(&after), &["a", "b"], "unknown");
+    assert_eq!(text(&mut after.subscribe_after(["a", "b"], &id)), unknown);
 }
 
 #[test]
@@ -322,18 +323,18 @@ fn a_publishers_id_is_a_place_while_it_is_kept() {
     assert_eq!(text(&mut stream.subscribe_after("a", "order 2")), "");
 
     publish_with_id(&stream, "a", "order 3");
-    let told = reset(here(&stream), &["a"], "unknown");
-    assert_eq!(text(&mut stream.subscribe_after("a", "order 1")), told, "no longer kept");
-    assert_eq!(text(&mut stream.subscribe_after("a", "order 4")), told, "never published");
+    let unknown = reset(here(&stream), &["a"], "unknown");
+    assert_eq!(text(&mut stream.subscribe_after("a", "order 1")), unknown, "no longer kept");
+    assert_eq!(text(&mut stream.subscribe_after("a", "order 4")), unknown, "never published");
 }
 
 #[test]
-fn a_publishers_id_that_is_kept_twice_is_no_place_until_one_of_them_is_gone() {
+fn a_publishers_id_that_is_kept_twice_is_not_a_place_until_one_of_them_is_gone() {
     let stream = keeping(History::default().events(2));
     publish_with_id(&stream, "a", "again");
     publish_with_id(&stream, "a", "again");
-    let told = reset(here(&stream), &["a"], "unknown");
-    assert_eq!(text(&mut stream.subscribe_after("a", "again")), told);
+    let unknown = reset(here(&stream), &["a"], "unknown");
+    assert_eq!(text(&mut stream.subscribe_after("a", "again")), unknown);
     let (_, next) = publish(&stream, "a", "next");
     assert_eq!(text(&mut stream.subscribe_after("a", "again")), next);
 }
@@ -346,6 +347,6 @@ fn a_publishers_id_in_two_channels_is_a_place_in_each_alone() {
     let [a, b] = ["a", "b"].map(|channel| publish(&stream, channel, channel).1);
     assert_eq!(text(&mut stream.subscribe_after("a", "both")), a);
     assert_eq!(text(&mut stream.subscribe_after(["b", "c"], "both")), b);
-    let told = reset(here(&stream), &["a", "b"], "unknown");
-    assert_eq!(text(&mut stream.subscribe_after(["a", "b"], "both")), told);
+    let unknown = reset(here(&stream), &["a", "b"], "unknown");
+    assert_eq!(text(&mut stream.subscribe_after(["a", "b"], "both")), unknown);
 }

@@ -1,4 +1,4 @@
-//! The same under every executor: nothing in the hub needs a particular one, nor more than one
+//! The hub behaves the same under every executor: it needs no particular one, and no more than one
 //! thread.
 
 use std::pin::pin;
@@ -21,7 +21,7 @@ type Published = BoxFuture<'static, Result<(), PublishError>>;
 /// What each reader received, with the channels it read.
 type Received = Arc<Mutex<Vec<(Channels, String)>>>;
 
-/// Reads to the end.
+/// A task that reads to the end.
 fn reader(stream: &EventStream, channels: Channels, received: &Received) -> Task {
     let (mut subscription, received) = (stream.subscribe(channels), received.clone());
     Box::pin(async move {
@@ -47,8 +47,8 @@ const READERS: [Channels; 7] =
 /// How many events each publisher of `traffic` has.
 const EACH: usize = 300;
 
-/// Publishers by every way there is and readers of one and of several channels, as tasks; the last
-/// publisher closes.
+/// Tasks: publishers that use every way to publish, and readers of one and of several channels. The
+/// publisher that finishes last closes the stream.
 fn traffic(stream: &EventStream) -> (Vec<Task>, Received) {
     let received = Received::default();
     let mut tasks = Vec::from(READERS.map(|channels| reader(stream, channels, &received)));
@@ -106,7 +106,7 @@ fn every_event_is_accounted_for(run: fn(Vec<Task>)) {
     let (tasks, received) = traffic(&stream);
     run(tasks);
     let received = received.lock().unwrap();
-    assert_eq!(received.len(), READERS.len(), "all came to the end");
+    assert_eq!(received.len(), READERS.len(), "every reader came to the end");
 
     let (_, all) = received.iter().find(|(channels, _)| *channels == CHANNELS).unwrap();
     let seqs = fields(all, "id: ").map(|id| number(id.split_once('-').unwrap().1));
@@ -121,7 +121,8 @@ fn every_event_is_accounted_for(run: fn(Vec<Task>)) {
         assert!(*text == expected, "{channels:?}");
     }
     let stats = stream.stats();
-    assert_eq!((stats.resets, stats.subscriptions), (0, 0));
+    assert_eq!(stats.resets, 0);
+    assert_eq!(stats.subscriptions, 0);
 }
 
 #[test]
@@ -185,18 +186,18 @@ fn on_local_pool(main: Task, tasks: Vec<Task>) {
     pool.run();
 }
 
-/// Runs a main future and, beside it, tasks.
+/// Runs a main future, and tasks beside it.
 type Run = fn(Task, Vec<Task>);
 
 const ON_ONE_THREAD: [(&str, Run); 3] =
     [("LocalPool", on_local_pool), ("tokio", on_tokio_alone), ("smol", on_smol_alone)];
 
-/// How many events a publisher in a loop has: several times what a channel keeps.
+/// How many events a publisher in a loop publishes: several times what a channel keeps.
 const MANY: usize = 5000;
 
 type Publish = fn(EventStream, Channels, Vec<Event>) -> Published;
 
-/// Readers on the thread of a publisher get all that it publishes in a loop, whoever runs first.
+/// Readers on a publisher's thread get all that it publishes in a loop, whichever runs first.
 fn healthy_readers_keep_up(history: &History, size: usize, channels: Channels, publish: Publish) {
     for (executor, run) in ON_ONE_THREAD {
         for place in ["main future", "first task", "last task"] {
@@ -276,8 +277,8 @@ fn a_publisher_of_large_events_in_a_loop_leaves_no_reader_behind() {
     healthy_readers_keep_up(&History::default(), 1200, &["a"], publish);
 }
 
-/// Half the window was reckoned without the `id:` lines, which are most of the bytes of small
-/// events.
+/// Half the history used to be counted without the `id:` lines, which are most of the bytes of
+/// small events.
 #[test]
 fn a_publisher_of_small_events_in_a_loop_leaves_no_reader_behind_where_bytes_are_the_limit() {
     healthy_readers_keep_up(&History::default().events(MANY).bytes(64 << 10), 0, &["a"], publish);

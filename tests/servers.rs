@@ -1,4 +1,4 @@
-//! Every example server keeps the same promises, over real sockets and as a process of its own.
+//! Every example server keeps the same promises, over real sockets and in a separate process.
 
 #[path = "common/http1.rs"]
 mod http1;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use http1::{field, request, Client, Stream, KEEP_ALIVE, PATIENCE};
 use process::Process;
 
-/// These facts, of this server.
+/// These facts, for this server.
 macro_rules! facts {
     ($server:ident: $($fact:ident)*) => {
         mod $server {
@@ -28,27 +28,27 @@ macro_rules! facts {
     };
 }
 
-/// All facts, of each of these servers.
+/// Every fact, for each of these servers.
 macro_rules! servers {
     ($($server:ident)*) => {
         $(facts! { $server:
             a_stream_has_these_headers_and_frames_and_no_others
             a_client_of_http_1_0_gets_no_chunks
             head_gets_the_headers_and_an_end
-            a_wrong_method_is_told_the_right_ones
+            a_wrong_method_is_answered_with_the_right_ones
             accept_decides_whether_there_is_a_stream
             what_is_not_there_is_404_and_what_is_wrong_is_400
             what_cannot_be_published_is_refused_with_the_reason
             a_client_that_waits_for_100_continue_is_told_to_go_on
             a_client_that_comes_back_gets_what_it_missed_and_no_more
-            a_client_that_missed_too_much_is_told
+            a_client_that_missed_too_much_gets_a_reset
             a_silent_stream_is_kept_alive
             ten_thousand_events_arrive_in_order
             a_hundred_publishers_at_once_lose_and_repeat_nothing
-            a_slow_reader_delays_nobody_and_is_told_what_it_missed
+            a_slow_reader_delays_nobody_and_gets_a_reset_for_what_it_missed
             clients_that_reset_leave_nothing_behind
             ctrl_c_ends_a_hundred_streams_properly
-            a_stuck_reader_holds_the_end_up_until_it_is_overdue_or_ctrl_c_comes_again
+            a_stuck_reader_delays_the_end_until_it_is_overdue_or_ctrl_c_comes_again
         })*
     };
 }
@@ -71,7 +71,7 @@ impl Server {
         Client::new(self.at)
     }
 
-    /// Ends it as a person would. Nothing went wrong in it.
+    /// Ends the server as a person would, and asserts that nothing went wrong in it.
     fn end(self) {
         if cfg!(unix) {
             self.process.signal("INT");
@@ -81,18 +81,17 @@ impl Server {
 
     fn ended(self) {
         let (status, errors) = self.process.ended();
-        assert_eq!((status.code(), &*errors), (Some(0), ""));
+        assert_eq!(errors, "");
+        assert_eq!(status.code(), Some(0));
     }
 }
 
-/// The form of our ids: 13 characters, a hyphen, a number.
+/// What comes before the hyphen in an id that the server made: 13 characters.
 fn epoch(id: &str) -> &str {
     let (epoch, _) = id.split_once('-').unwrap();
-    assert!(
-        epoch.len() == 13
-            && epoch.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase()),
-        "{id}"
-    );
+    assert_eq!(epoch.len(), 13, "{id}");
+    let digit = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase();
+    assert!(epoch.bytes().all(digit), "{id}");
     epoch
 }
 
@@ -119,7 +118,7 @@ fn a_stream_has_these_headers_and_frames_and_no_others(name: &'static str) {
             ("x-accel-buffering", "no"),
         ];
         if name == "bare" {
-            // It serves one request a connection, and has to say so.
+            // It serves one request per connection, and has to say so.
             expected.insert(1, ("connection", "close"));
         }
         let expected: Vec<_> =
@@ -152,10 +151,8 @@ fn a_stream_has_these_headers_and_frames_and_no_others(name: &'static str) {
 fn a_client_of_http_1_0_gets_no_chunks(name: &'static str) {
     let server = Server::start(name, &[]);
     let mut stream = Stream::send(server.at, b"GET /events/a HTTP/1.0\r\n\r\n");
-    assert_eq!(
-        (stream.head.header("transfer-encoding"), stream.head.header("content-length")),
-        (None, None)
-    );
+    assert_eq!(stream.head.header("transfer-encoding"), None);
+    assert_eq!(stream.head.header("content-length"), None);
     let open = stream.next().unwrap();
     assert!(open.ends_with("\nevent: stream-open\ndata: \n\n"), "{open:?}");
     let id = server.client().publish("a", "1");
@@ -186,7 +183,7 @@ fn head_gets_the_headers_and_an_end(name: &'static str) {
     server.end();
 }
 
-fn a_wrong_method_is_told_the_right_ones(name: &'static str) {
+fn a_wrong_method_is_answered_with_the_right_ones(name: &'static str) {
     let server = Server::start(name, &[]);
     let mut client = server.client();
     for (target, methods, allowed) in [
@@ -203,13 +200,11 @@ fn a_wrong_method_is_told_the_right_ones(name: &'static str) {
                 (405, Some(allowed)),
                 "{method} {target}"
             );
-            assert_eq!(
-                (head.header("content-length"), &*text),
-                (Some("20"), "Method Not Allowed.\n")
-            );
+            assert_eq!(head.header("content-length"), Some("20"));
+            assert_eq!(text, "Method Not Allowed.\n");
         }
     }
-    // Refused before its body was read, and the answer arrives all the same.
+    // The server refuses this before it has read the body, and the answer still arrives.
     let (head, text) = server.client().call("POST", "/events/a", &[], &[b' '; 100_000]);
     assert_eq!((head.status, &*text), (405, "Method Not Allowed.\n"));
     server.end();
@@ -233,10 +228,8 @@ fn accept_decides_whether_there_is_a_stream(name: &'static str) {
             let (head, text) = client.call("GET", target, &[("Accept", accept)], b"");
             assert_eq!((head.status, &*text), (406, "Not Acceptable.\n"), "{accept:?}");
             assert_eq!(head.header("content-type"), Some("text/plain; charset=utf-8"));
-            assert_eq!(
-                (head.header("content-length"), head.header("vary")),
-                (Some("16"), Some("Accept"))
-            );
+            assert_eq!(head.header("content-length"), Some("16"));
+            assert_eq!(head.header("vary"), Some("Accept"));
         }
     }
     server.end();
@@ -259,7 +252,8 @@ fn what_is_not_there_is_404_and_what_is_wrong_is_400(name: &'static str) {
         (&many, "limit of 100"),
     ] {
         let (head, text) = client.get(target);
-        assert!(head.status == 400 && text.contains(why), "{target}: {} {text}", head.status);
+        assert_eq!(head.status, 400, "{target}: {text}");
+        assert!(text.contains(why), "{target}: {text}");
         assert_eq!(head.header("content-length"), Some(&*text.len().to_string()));
     }
     server.end();
@@ -288,13 +282,10 @@ fn what_cannot_be_published_is_refused_with_the_reason(name: &'static str) {
     ] {
         let (head, text) =
             client.call("POST", &format!("/publish/{target}"), headers, body.as_bytes());
-        assert!(
-            head.status == status && text.contains(why),
-            "{target} {status} {why}: {} {text}",
-            head.status
-        );
+        assert_eq!(head.status, status, "{target} {why}: {text}");
+        assert!(text.contains(why), "{target} {why}: {text}");
     }
-    // Nothing of all that was published, and what is just within the limit is.
+    // None of these was published, and data just within the limit is.
     let id = client.publish("a", format!("\"{full}\""));
     assert_eq!(stream.next(), Some(format!("id: {id}\ndata: \"{full}\"\n\n")));
     server.end();
@@ -340,7 +331,7 @@ fn a_client_that_comes_back_gets_what_it_missed_and_no_more(name: &'static str) 
         ("/events?channel=b&channel=a", &published[1].0, &[4, 5]),
         ("/events/a", &published[0].0, &[4]),
         ("/events/a", &published[4].0, &[]),
-        // What another channel had does not make the place unknown.
+        // The id of an event on another channel is a known position too.
         ("/events/b", &published[2].0, &[5]),
     ] {
         let by_header = Stream::get(server.at, target, &[("Last-Event-ID", after)]);
@@ -367,7 +358,7 @@ fn a_client_that_comes_back_gets_what_it_missed_and_no_more(name: &'static str) 
     server.end();
 }
 
-fn a_client_that_missed_too_much_is_told(name: &'static str) {
+fn a_client_that_missed_too_much_gets_a_reset(name: &'static str) {
     let server = Server::start(name, &[("HISTORY", "2")]);
     let mut client = server.client();
     let ids: Vec<_> = (1..=5).map(|number| client.publish("a", number.to_string())).collect();
@@ -377,13 +368,14 @@ fn a_client_that_missed_too_much_is_told(name: &'static str) {
         Stream::send(server.at, &request)
     };
     let reset = |id: &str, reason: &str| {
-        format!("id: {id}\nevent: stream-reset\ndata: {{\"channels\":[\"a\"],\"reason\":\"{reason}\"}}\n\n")
+        let data = format!("{{\"channels\":[\"a\"],\"reason\":\"{reason}\"}}");
+        format!("id: {id}\nevent: stream-reset\ndata: {data}\n\n")
     };
     let frames = format!("id: {}\ndata: 4\n\nid: {}\ndata: 5\n\n", ids[3], ids[4]);
 
     let open = format!("id: {}\nevent: stream-open\ndata: \n\n", ids[1]);
     assert_eq!(back(ids[1].as_bytes()).take(4), open + &reset(&ids[1], "evicted") + &frames);
-    // Nothing is missing here.
+    // This client has missed only events that are still kept.
     let open = format!("id: {}\nevent: stream-open\ndata: \n\n", ids[2]);
     assert_eq!(back(ids[2].as_bytes()).take(3), open + &frames);
 
@@ -397,8 +389,8 @@ fn a_client_that_missed_too_much_is_told(name: &'static str) {
     ];
     for id in unknown {
         let mut stream = back(id);
-        let told = "event: stream-open\ndata: \n\n".to_owned() + &reset(&ids[4], "unknown");
-        assert_eq!(stream.take(2), told, "{:?}", id.escape_ascii().to_string());
+        let expected = "event: stream-open\ndata: \n\n".to_owned() + &reset(&ids[4], "unknown");
+        assert_eq!(stream.take(2), expected, "{:?}", id.escape_ascii().to_string());
     }
     let mut stream = back(b"unknown");
     stream.take(2);
@@ -413,7 +405,7 @@ fn a_silent_stream_is_kept_alive(name: &'static str) {
     let (mut stream, _) = Stream::open(server.at, "/events/a");
     for count in 1..=2 {
         assert_eq!(stream.next_of_all().as_deref(), Some(KEEP_ALIVE));
-        // A tenth earlier is allowed, so that a crowd spreads out.
+        // It may come a tenth early, so that a crowd spreads out.
         assert!(
             start.elapsed() >= count * Duration::from_millis(900),
             "{count} after {:?}",
@@ -481,62 +473,60 @@ fn a_hundred_publishers_at_once_lose_and_repeat_nothing(name: &'static str) {
     server.end();
 }
 
-/// Leaves a reader alone for so long that it lacks events, and gives how many there are. Another
-/// one reads along.
+/// Publishes until another client of the channel, which does not read, has missed events. Returns
+/// how many were published. This function's own reader keeps up.
 fn leave_behind(server: &Server, channel: &str) -> u64 {
-    const EVENTS_A_LOOK: u64 = 10;
+    const EVENTS_PER_LOOK: u64 = 10;
     let mut client = server.client();
     let (mut reader, _) = Stream::open(server.at, &format!("/events/{channel}"));
     let filler = "x".repeat(100_000);
     let before = client.stats()["delivered"].as_u64().unwrap();
     let mut published = 0;
     loop {
-        for _ in 0..EVENTS_A_LOOK {
+        for _ in 0..EVENTS_PER_LOOK {
             published += 1;
             let data = format!("[{published},\"{filler}\"]");
             let id = client.publish(channel, &data);
             assert_eq!(
                 reader.next(),
                 Some(format!("id: {id}\ndata: {data}\n\n")),
-                "who reads has it at once"
+                "a client that reads gets it at once"
             );
         }
-        // What the other one has not been given is more than the megabyte that is kept.
+        // What the other client has not been given is now more than the megabyte that is kept.
         let delivered = client.stats()["delivered"].as_u64().unwrap() - before;
-        if 2 * published - delivered > 4 * EVENTS_A_LOOK {
+        if 2 * published - delivered > 4 * EVENTS_PER_LOOK {
             return published;
         }
-        assert!(published < 5000, "a stream takes more than any socket holds");
+        assert!(published < 5000, "the stream has been given more than any socket holds");
     }
 }
 
-fn a_slow_reader_delays_nobody_and_is_told_what_it_missed(name: &'static str) {
+fn a_slow_reader_delays_nobody_and_gets_a_reset_for_what_it_missed(name: &'static str) {
     let server = Server::start(name, &[]);
     let (mut slow, _) = Stream::open(server.at, "/events?channel=a&channel=b");
     let published = leave_behind(&server, "a");
     let mut last = 0;
     let mut last_id = String::new();
     let mut resets = 0;
-    let mut told = false;
+    let mut after_reset = false;
     while last < published {
         let frame = slow.next().unwrap();
         let id = field(&frame, "id").unwrap();
         if field(&frame, "event") == Some("stream-reset") {
-            assert_eq!(
-                frame,
-                format!("id: {last_id}\nevent: stream-reset\ndata: {{\"channels\":[\"a\"],\"reason\":\"lagged\"}}\n\n")
-            );
-            told = true;
+            let data = r#"{"channels":["a"],"reason":"lagged"}"#;
+            assert_eq!(frame, format!("id: {last_id}\nevent: stream-reset\ndata: {data}\n\n"));
+            after_reset = true;
             resets += 1;
             continue;
         }
         let number =
             field(&frame, "data").unwrap()[1..].split(',').next().unwrap().parse().unwrap();
         assert!(
-            if told { number > last + 1 } else { number == last + 1 },
-            "{number} after {last}, told: {told}"
+            if after_reset { number > last + 1 } else { number == last + 1 },
+            "{number} after {last}, after a reset: {after_reset}"
         );
-        (last, last_id, told) = (number, id.to_owned(), false);
+        (last, last_id, after_reset) = (number, id.to_owned(), false);
     }
     assert!(resets > 0);
     let id = server.client().publish("b", "1");
@@ -546,10 +536,11 @@ fn a_slow_reader_delays_nobody_and_is_told_what_it_missed(name: &'static str) {
 
 fn clients_that_reset_leave_nothing_behind(name: &'static str) {
     const RESETS: usize = 5000;
-    /// Less than a listening socket holds: a client that finds no room tries again after a second.
+    /// Fewer than fit in a listener's backlog: a client that finds it full tries again after a
+    /// second.
     const AT_ONCE: usize = 100;
     if !cfg!(target_os = "linux") {
-        println!("skipped: /proc is read");
+        println!("skipped: this system has no /proc");
         return;
     }
     let server = Server::start(name, &[("KEEP_ALIVE", "1")]);
@@ -568,7 +559,7 @@ fn clients_that_reset_leave_nothing_behind(name: &'static str) {
             }
         }
         let mut client = server.client();
-        // Ten times what it may take, for a machine that has much to do.
+        // Ten times what it may take, in case the machine is busy.
         wait_until("no subscription is left", Duration::from_secs(20), || {
             client.stats()["subscriptions"] == 0
         });
@@ -585,8 +576,8 @@ fn clients_that_reset_leave_nothing_behind(name: &'static str) {
     server.end();
 }
 
-/// A client that asks for a stream and never reads: what it has not read when it is dropped makes
-/// its socket send a reset.
+/// A client that asks for a stream and never reads. When it is dropped, its unread data makes the
+/// socket send a reset.
 fn vanishing(at: SocketAddr) -> TcpStream {
     let mut socket = TcpStream::connect(at).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -596,13 +587,13 @@ fn vanishing(at: SocketAddr) -> TcpStream {
 
 fn ctrl_c_ends_a_hundred_streams_properly(name: &'static str) {
     if !cfg!(unix) {
-        println!("skipped: no signals");
+        println!("skipped: this system has no signals");
         return;
     }
     let server = Server::start(name, &[]);
     let mut client = server.client();
     let streams: Vec<_> = (0..100).map(|_| Stream::open(server.at, "/events/a").0).collect();
-    // Connections that ask for nothing do not hold the end up.
+    // A connection without a request does not delay the end.
     let _silent = TcpStream::connect(server.at).unwrap();
     client.get("/stats");
     let at = server.at;
@@ -619,9 +610,9 @@ fn ctrl_c_ends_a_hundred_streams_properly(name: &'static str) {
     assert!(TcpStream::connect(at).is_err());
 }
 
-fn a_stuck_reader_holds_the_end_up_until_it_is_overdue_or_ctrl_c_comes_again(name: &'static str) {
+fn a_stuck_reader_delays_the_end_until_it_is_overdue_or_ctrl_c_comes_again(name: &'static str) {
     if !cfg!(unix) {
-        println!("skipped: no signals");
+        println!("skipped: this system has no signals");
         return;
     }
     for again in [false, true] {

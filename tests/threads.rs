@@ -38,7 +38,7 @@ fn on_smol(tasks: Vec<BoxFuture<'static, ()>>) {
     });
 }
 
-/// Publishes until the time is up or the stream is closed; gives the last number published.
+/// Publishes until the time is up or the stream is closed, and returns the last number published.
 async fn publish(stream: EventStream, channel: &'static str) -> u64 {
     let until = Instant::now() + TIME;
     let mut number = 0;
@@ -54,7 +54,7 @@ async fn publish(stream: EventStream, channel: &'static str) -> u64 {
             Ok(events) => number += events,
             Err(_) => break,
         }
-        // The window is so large here that publishing itself hardly ever gives way.
+        // The history is so large here that publishing itself hardly ever yields.
         smol::future::yield_now().await;
     }
     number
@@ -64,7 +64,7 @@ fn numbered(channel: &str, number: u64) -> Event {
     Event::new(channel).data(number.to_string())
 }
 
-/// What a reader has seen of each channel, and of the order of all.
+/// What a reader has seen: the newest number of each channel, and the last seq of all.
 #[derive(Default)]
 struct Account {
     newest: [u64; CHANNELS.len()],
@@ -73,8 +73,8 @@ struct Account {
 }
 
 impl Account {
-    /// Reads an item: each channel's numbers go up by one, but for what a reset has told of, and
-    /// seqs go up in all.
+    /// Reads an item. The numbers of a channel must go up by one, except after a reset of that
+    /// channel, and the seqs of all channels must go up.
     fn read(&mut self, item: &[u8]) {
         for frame in std::str::from_utf8(item).unwrap().split_terminator("\n\n") {
             let field =
@@ -85,7 +85,7 @@ impl Account {
                 self.resets += 1;
                 for (index, channel) in CHANNELS.iter().enumerate() {
                     if field("data: ").contains(&format!("{channel:?}")) {
-                        // Whatever comes next of this channel is right, if it is new.
+                        // The next event of this channel may have any number that is new.
                         self.newest[index] |= 1 << 63;
                     }
                 }
@@ -112,7 +112,7 @@ fn ample() -> EventStream {
         .unwrap()
 }
 
-/// A reader of these channels until the end, which must be right after the last number published.
+/// Reads these channels to the end, which must come right after the last number published.
 fn reader(
     stream: &EventStream,
     channels: &'static [&'static str],
@@ -128,7 +128,7 @@ fn reader(
         assert_eq!(account.resets, 0);
         for channel in channels {
             let index = CHANNELS.iter().position(|known| known == channel).unwrap();
-            // The publisher may tell its total after the end.
+            // The publisher may set its total after the end.
             let total = loop {
                 match totals[index].get() {
                     Some(total) => break *total,
@@ -182,7 +182,7 @@ fn every_event_is_accounted_for_on_smol() {
     every_event_is_accounted_for(on_smol);
 }
 
-/// Publishers are cut off in the middle: what was accepted is still handed out.
+/// The stream closes while publishers are at work: what was accepted is still handed out.
 fn close_races_the_drain(run: Run) {
     for _ in 0..20 {
         let (stream, totals) = (ample(), Arc::default());
@@ -211,8 +211,8 @@ fn what_was_accepted_before_close_is_handed_out_on_smol() {
     close_races_the_drain(on_smol);
 }
 
-/// A small window, readers that leave at odd times and come back where they were: told of every
-/// gap.
+/// The history is small, and readers leave at odd times and come back where they were: a reset
+/// announces every gap.
 fn readers_come_and_go(run: Run) {
     let stream = EventStream::builder().history(History::default().events(200)).build().unwrap();
     let (totals, done) = (Arc::default(), Arc::new(AtomicBool::new(false)));
@@ -224,7 +224,7 @@ fn readers_come_and_go(run: Run) {
             let (mut account, mut at): (_, Option<EventId>) = (Account::default(), None);
             let mut patience = turn;
             let mut subscription = stream.subscribe(channels);
-            // From the first event on, so that there is a number to compare with.
+            // The first round is not checked: the reader may have come after the first events.
             let mut started = false;
             while !done.load(Ordering::Relaxed) {
                 patience = (patience * 31 + 7) % 50;
@@ -235,7 +235,7 @@ fn readers_come_and_go(run: Run) {
                     }
                 }
                 if !started {
-                    // Numbers from the place where it stands are what later items must go on from.
+                    // From here on the next number of each channel may be any.
                     account.newest = [1 << 63; CHANNELS.len()];
                     started = true;
                 }
@@ -259,11 +259,11 @@ fn readers_come_and_go(run: Run) {
 }
 
 #[test]
-fn readers_that_come_and_go_are_told_of_every_gap_on_tokio() {
+fn readers_that_come_and_go_get_a_reset_for_every_gap_on_tokio() {
     readers_come_and_go(on_tokio);
 }
 
 #[test]
-fn readers_that_come_and_go_are_told_of_every_gap_on_smol() {
+fn readers_that_come_and_go_get_a_reset_for_every_gap_on_smol() {
     readers_come_and_go(on_smol);
 }

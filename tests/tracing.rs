@@ -1,4 +1,4 @@
-//! What is told to `tracing`: where, and nothing that is secret.
+//! What goes to `tracing`: under which targets, and without secrets.
 #![cfg(feature = "grip")]
 
 use std::fmt::Debug;
@@ -10,9 +10,9 @@ use futures::executor::block_on;
 use http::{Request, Response, StatusCode};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event as Told, Metadata, Subscriber};
+use tracing::{Event as Traced, Metadata, Subscriber};
 
-/// Takes notes: a line for each span and event, with its level, its target and its fields.
+/// Records a line for each span and event, with its level, its target and its fields.
 #[derive(Clone, Default)]
 struct Notes(Arc<Mutex<Vec<String>>>);
 
@@ -46,7 +46,7 @@ impl Subscriber for Notes {
         Id::from_u64(1)
     }
 
-    fn event(&self, event: &Told<'_>) {
+    fn event(&self, event: &Traced<'_>) {
         self.add("event", event.metadata(), |line| event.record(line));
     }
 
@@ -61,7 +61,7 @@ fn get(uri: &str) -> Request<()> {
 }
 
 #[test]
-fn a_streams_life_is_told_by_place() {
+fn a_streams_life_is_traced_under_a_target_for_each_part() {
     let notes = Notes::default();
     tracing::subscriber::with_default(notes.clone(), || {
         let stream = EventStream::builder().history(History::default().events(1)).build().unwrap();
@@ -72,7 +72,10 @@ fn a_streams_life_is_told_by_place() {
             notes.take(),
             [
                 r#"span DEBUG eventstream::connect method=GET path="/a""#,
-                r#"event DEBUG eventstream::connect message=connected channels=["a"] last_event_id=None"#,
+                concat!(
+                    "event DEBUG eventstream::connect message=connected ",
+                    r#"channels=["a"] last_event_id=None"#,
+                ),
             ]
         );
         client.ready();
@@ -101,7 +104,8 @@ fn a_streams_life_is_told_by_place() {
             notes.take(),
             [
                 r#"span DEBUG eventstream::connect method=GET path="/""#,
-                "event DEBUG eventstream::connect message=refused: No specified channels. status=400",
+                "event DEBUG eventstream::connect \
+                 message=refused: No specified channels. status=400",
                 r#"event DEBUG eventstream::close message=channel closed channel="a""#,
                 "event DEBUG eventstream::close message=closed",
             ]
@@ -109,9 +113,9 @@ fn a_streams_life_is_told_by_place() {
     });
 }
 
-/// Nothing runs on other threads here: `with_default` holds on this one alone.
+/// Nothing runs on other threads here, because `with_default` applies to this thread only.
 #[test]
-fn what_goes_to_a_proxy_is_told_without_keys_and_tokens() {
+fn what_goes_to_a_proxy_is_traced_without_keys_and_tokens() {
     const GRIP_URL: &str = "http://127.0.0.1:5561/?iss=realm&key=secret";
     let (notes, transport) = (Notes::default(), RecordingTransport::new());
     tracing::subscriber::with_default(notes.clone(), || {
@@ -122,10 +126,15 @@ fn what_goes_to_a_proxy_is_told_without_keys_and_tokens() {
             .unwrap();
         runtime.block_on(async {
             let runtime = eventstream::runtime::Tokio::current();
-            let stream =
-                EventStream::builder().grip(GRIP_URL).transport(transport.clone()).runtime(runtime).build().unwrap();
+            let stream = EventStream::builder()
+                .grip(GRIP_URL)
+                .transport(transport.clone())
+                .runtime(runtime)
+                .build()
+                .unwrap();
             stream.publish("a", Event::new("secret").data("secret")).await.unwrap();
-            let authorization = transport.requests()[0].headers()["authorization"].to_str().unwrap().to_owned();
+            let authorization = transport.requests()[0].headers()["authorization"].clone();
+            let bearer = authorization.to_str().unwrap();
             assert_eq!(
                 notes.take(),
                 [
@@ -137,31 +146,39 @@ fn what_goes_to_a_proxy_is_told_without_keys_and_tokens() {
             transport.answer(StatusCode::SERVICE_UNAVAILABLE);
             stream.publish("a", Event::default()).await.unwrap_err();
             transport.answer(StatusCode::OK);
-            let told = notes.take();
+            let of_proxy = notes.take();
             let retry = "message=answered 503 Service Unavailable, trying again";
-            assert_eq!(told.iter().filter(|line| line.contains(retry)).count(), 4, "{told:#?}");
-            assert!(told.last().unwrap().starts_with("event WARN eventstream::grip message=failed: "), "{told:#?}");
+            let retries = of_proxy.iter().filter(|line| line.contains(retry)).count();
+            assert_eq!(retries, 4, "{of_proxy:#?}");
+            let failed = "event WARN eventstream::grip message=failed: ";
+            assert!(of_proxy.last().unwrap().starts_with(failed), "{of_proxy:#?}");
 
             let mut forged = get("/");
             forged.headers_mut().insert("grip-sig", "a.secret.b".parse().unwrap());
             drop(stream.run(&forged, Response::new(()), "a").await);
             let mut signed = get("/");
-            signed.headers_mut().insert("grip-sig", authorization.strip_prefix("Bearer ").unwrap().parse().unwrap());
+            let token = bearer.strip_prefix("Bearer ").unwrap();
+            signed.headers_mut().insert("grip-sig", token.parse().unwrap());
             drop(stream.run(&signed, Response::new(()), "a").await);
-            let told_of_requests = notes.take();
+            let of_requests = notes.take();
             assert_eq!(
-                told_of_requests,
+                of_requests,
                 [
                     r#"span DEBUG eventstream::connect method=GET path="/""#,
                     "event DEBUG eventstream::connect message=Grip-Sig does not verify",
-                    "event DEBUG eventstream::connect message=refused: GRIP Signature Invalid. status=403",
+                    "event DEBUG eventstream::connect \
+                     message=refused: GRIP Signature Invalid. status=403",
                     r#"span DEBUG eventstream::connect method=GET path="/""#,
-                    r#"event DEBUG eventstream::hold message=held by the proxy channels=["a"] last_event_id=None"#,
+                    concat!(
+                        "event DEBUG eventstream::hold message=held by the proxy ",
+                        r#"channels=["a"] last_event_id=None"#,
+                    ),
                 ]
             );
             stream.close().await;
-            for line in told.iter().chain(&told_of_requests).chain(&notes.take()) {
-                assert!(!line.contains("secret") && !line.contains(&authorization[20..]), "{line}");
+            for line in of_proxy.iter().chain(&of_requests).chain(&notes.take()) {
+                assert!(!line.contains("secret"), "{line}");
+                assert!(!line.contains(&bearer[20..]), "{line}");
             }
         });
     });

@@ -11,12 +11,12 @@ use std::time::Duration;
 
 use common::{body_text, ready, text};
 use eventstream::test_util::ManualTimer;
-use eventstream::{Body, Event, EventStream, Subscription};
+use eventstream::{Body, Event, EventStream, PublishError, Subscription};
 use futures::stream::StreamExt;
 
 type Action = Box<dyn Fn() + Send + Sync>;
 
-/// Does something when it is woken, and something when the last handle of it is dropped.
+/// A waker that runs one action when it is woken, and another when its last handle is dropped.
 struct Busybody {
     woken: Action,
     dropped: Action,
@@ -56,7 +56,7 @@ fn meddle(stream: &EventStream, victims: &Arc<Mutex<Vec<Subscription>>>) -> Acti
     Box::new(move || {
         stream.try_publish("a", Event::default().data("nested")).unwrap();
         drop(stream.publish_all("b", [Event::default(), Event::default()]));
-        text(&mut stream.subscribe_after(["a", "b"], "no id of ours"));
+        text(&mut stream.subscribe_after(["a", "b"], "a foreign id"));
         sleep(&mut stream.subscribe(["a", "b"]), busybody(nothing(), nothing()).0);
         let victims = std::mem::take(&mut *victims.lock().unwrap());
         drop(victims);
@@ -83,7 +83,8 @@ fn a_waker_may_use_the_stream_when_it_is_woken() {
         stream.try_publish("a", Event::default().data("first")).unwrap();
         assert_eq!(wakes.load(Ordering::Relaxed), 1);
         let seen = text(&mut subscription);
-        assert!(seen.contains("data: first") && seen.contains("data: nested"), "{seen}");
+        assert!(seen.contains("data: first"), "{seen}");
+        assert!(seen.contains("data: nested"), "{seen}");
         assert_eq!(stream.stats().subscriptions, 1);
     }
 }
@@ -121,10 +122,9 @@ fn a_waker_may_use_the_stream_while_it_closes() {
     let other = Mutex::new(Some(other));
     let woken = Box::new(move || {
         drop(other.lock().unwrap().take());
-        assert!(
-            waker_stream.try_publish("c", Event::default()).is_err()
-                || !waker_stream.stats().channels > 0
-        );
+        let published = waker_stream.try_publish("c", Event::default());
+        assert_eq!(published, Err(PublishError::Closed));
+        assert_eq!(waker_stream.stats().channels, 0);
         drop(waker_stream.close());
     });
     sleep(&mut subscription, busybody(woken, nothing()).0);
@@ -150,13 +150,14 @@ fn a_waker_that_panics_stops_no_other() {
         assert_eq!(
             *panicked.unwrap_err().downcast::<usize>().unwrap(),
             1,
-            "the first panic goes on"
+            "the first panic is passed on"
         );
         assert!(wakes.iter().all(|count| count.load(Ordering::Relaxed) == 1));
         stream.try_publish("a", Event::default().data("2")).unwrap();
         for subscription in &mut subscriptions {
             let seen = text(subscription);
-            assert!(seen.contains("data: 1\n") && seen.contains("data: 2\n"));
+            assert!(seen.contains("data: 1\n"), "{seen}");
+            assert!(seen.contains("data: 2\n"), "{seen}");
         }
         drop(subscriptions);
         assert_eq!(stream.stats().subscriptions, 0);
@@ -170,14 +171,14 @@ fn a_future_that_publishes_from_its_own_waker_still_gets_its_outcome() {
     let mut subscription = stream.subscribe("a");
     let (waker, wakes) = busybody(meddle(&stream, &Arc::default()), nothing());
     let mut publishing = std::pin::pin!(stream.publish("a", Event::default()));
-    // The window is so small that the publisher must give way, which wakes its own task.
+    // The history is so small that the publisher must yield, which wakes its own task.
     assert!(publishing.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     assert_eq!(wakes.load(Ordering::Relaxed), 1);
     assert!(matches!(publishing.poll(&mut Context::from_waker(&waker)), Poll::Ready(Ok(_))));
     assert!(text(&mut subscription).contains("nested"));
 }
 
-/// Notes where its task lies in memory, when it is woken.
+/// A waker that notes its own address when it is woken.
 struct Noted(Arc<Mutex<Vec<usize>>>);
 
 impl Wake for Noted {
@@ -187,12 +188,12 @@ impl Wake for Noted {
 }
 
 #[test]
-fn a_crowd_is_woken_once_each_and_now_and_then_in_the_order_of_its_memory() {
+fn a_crowd_is_woken_once_each_and_every_eighth_time_in_the_order_of_its_memory() {
     let stream = EventStream::new();
     let woken: Arc<Mutex<Vec<usize>>> = Arc::default();
     let mut crowd: Vec<_> =
         (0..2_000).map(|_| (stream.subscribe("a"), Arc::new(Noted(woken.clone())))).collect();
-    // Not in the order in which they were made.
+    // Out of the order in which they were made.
     crowd.sort_by_key(|(_, waker)| {
         (Arc::as_ptr(waker) as usize).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     });
@@ -203,7 +204,7 @@ fn a_crowd_is_woken_once_each_and_now_and_then_in_the_order_of_its_memory() {
             .for_each(|(subscription, waker)| sleep(subscription, waker.clone().into()));
         stream.try_publish("a", Event::default()).unwrap();
         let mut woken = std::mem::take(&mut *woken.lock().unwrap());
-        // But for the one that has a place of its own.
+        // All but the first, which the wait list stores apart from the rest.
         in_order += usize::from(woken[1..].is_sorted());
         woken.sort_unstable();
         woken.dedup();
@@ -213,7 +214,7 @@ fn a_crowd_is_woken_once_each_and_now_and_then_in_the_order_of_its_memory() {
     assert_eq!(in_order, 2);
 }
 
-/// Too short for any jitter, so bodies that fell silent together wait for the same sleep.
+/// Too short for any jitter: bodies that fall silent together share a sleep.
 const KEEP_ALIVE: Duration = Duration::from_nanos(8);
 
 fn with_keep_alives() -> (EventStream, ManualTimer) {
@@ -229,7 +230,7 @@ fn silent(stream: &EventStream, waker: Waker) -> Body {
 }
 
 #[test]
-fn a_waker_may_use_what_shares_its_sleep() {
+fn a_waker_may_use_the_bodies_that_share_its_sleep() {
     let (stream, timer) = with_keep_alives();
     let (quiet, wakes) = busybody(nothing(), nothing());
     let bodies = Arc::new(Mutex::new(vec![silent(&stream, quiet.clone()), silent(&stream, quiet)]));
@@ -237,15 +238,17 @@ fn a_waker_may_use_what_shares_its_sleep() {
     let meddle = Box::new(move || {
         let victims = std::mem::take(&mut *shared.lock().unwrap());
         assert!(victims.into_iter().all(|mut body| body_text(&mut body).contains("keep-alive")));
-        // One more at the next sleep, which it makes.
+        // One more body, for which a new sleep is made.
         shared.lock().unwrap().push(silent(&waker_stream, busybody(nothing(), nothing()).0));
     });
     let (waker, meddled) = busybody(meddle, nothing());
     let mut body = silent(&stream, waker);
     timer.advance(KEEP_ALIVE);
-    assert_eq!([wakes, meddled].map(|wakes| wakes.load(Ordering::Relaxed)), [2, 1]);
+    assert_eq!(wakes.load(Ordering::Relaxed), 2);
+    assert_eq!(meddled.load(Ordering::Relaxed), 1);
     assert!(body_text(&mut body).contains("keep-alive"));
-    assert_eq!((bodies.lock().unwrap().len(), timer.sleeping()), (1, 1));
+    assert_eq!(bodies.lock().unwrap().len(), 1);
+    assert_eq!(timer.sleeping(), 1);
 }
 
 #[test]
@@ -254,7 +257,8 @@ fn a_waker_may_leave_a_shared_sleep_when_it_is_dropped() {
     let victim = Mutex::new(Some(silent(&stream, busybody(nothing(), nothing()).0)));
     let (waker, _) = busybody(nothing(), Box::new(move || drop(victim.lock().unwrap().take())));
     drop(silent(&stream, waker));
-    assert_eq!((stream.stats().subscriptions, timer.sleeping()), (0, 0));
+    assert_eq!(stream.stats().subscriptions, 0);
+    assert_eq!(timer.sleeping(), 0);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The bytes on the wire: those of the JavaScript library, and what two parsers that nobody here
-//! wrote read from them.
+//! The bytes on the wire: they equal those of the JavaScript library, and two third-party parsers
+//! read from them what was published.
 
 mod common;
 
@@ -23,15 +23,23 @@ use serde_json::{json, Value};
 
 // The JavaScript library's bytes.
 
-/// Cases whose bytes are a fault of the JavaScript library: why, and what there is instead.
+/// Cases in which the JavaScript library's bytes are a fault: why, and what is sent instead.
 const LISTED: [(&str, &str, &str); 4] = [
     (
         "event_undefined_data",
-        "JavaScript's `undefined` as data: no data is an empty line",
+        "JavaScript's `undefined` as data: without data there is an empty line",
         "event: message\ndata: \n\n",
     ),
-    ("event_event_missing", "JavaScript's `undefined` as name: no name is no line", "data: 1\n\n"),
-    ("event_event_empty", "an empty name is written: no name is no line", "data: 1\n\n"),
+    (
+        "event_event_missing",
+        "JavaScript's `undefined` as name: without a name there is no line",
+        "data: 1\n\n",
+    ),
+    (
+        "event_event_empty",
+        "an empty name is written: without a name there is no line",
+        "data: 1\n\n",
+    ),
     (
         "event_event_newline",
         "a line break in a name makes a second field: such a name is refused",
@@ -53,7 +61,7 @@ fn event(fields: &Value) -> Event {
 fn steps(case: &Value) -> Vec<Step> {
     let publish = |channel: &str, fields: &Value| Step::Publish(channel.to_owned(), event(fields));
     let second = Duration::from_secs(1);
-    // The cases described in words; the times in them are scaled down by 20.
+    // The cases that are described in words; their times are scaled down by 20.
     match case["name"].as_str().unwrap() {
         "several_events_order" => (0..3)
             .flat_map(|n| {
@@ -63,8 +71,8 @@ fn steps(case: &Value) -> Vec<Step> {
             })
             .collect(),
         "circular_data_error" => {
-            let no_string_as_key = BTreeMap::from([((1, 2), 3)]);
-            vec![Step::Publish("c".into(), Event::new("e").json(&no_string_as_key))]
+            let not_a_string_as_key = BTreeMap::from([((1, 2), 3)]);
+            vec![Step::Publish("c".into(), Event::new("e").json(&not_a_string_as_key))]
         }
         "keepalive_idle_20x" => {
             vec![Step::Wait(20 * second), Step::Wait(20 * second), Step::Wait(10 * second)]
@@ -90,13 +98,13 @@ fn chunks(steps: Vec<Step>) -> Vec<String> {
     let mut chunks = vec![body_text(&mut body)];
     for step in steps {
         let outcome = match step {
-            Step::Wait(for_) => {
-                timer.advance(for_);
+            Step::Wait(duration) => {
+                timer.advance(duration);
                 None
             }
             Step::Publish(channel, event) => Some(stream.publish(&channel, event)),
         };
-        // Read before the outcome is awaited: local delivery waits for nothing.
+        // Read before the outcome is awaited: local delivery does not wait.
         chunks.push(body_text(&mut body));
         outcome.map(block_on);
     }
@@ -140,17 +148,20 @@ fn without_history_the_bytes_are_those_of_the_javascript_library() {
         }
     }
     println!("{run} cases run, {listed} listed");
-    assert_eq!((run, listed), (17, LISTED.len()));
+    assert_eq!(run, 17);
+    assert_eq!(listed, LISTED.len());
 }
 
-/// The JavaScript library keeps five timers and six listeners here.
+/// The JavaScript library leaves five timers and six listeners behind here.
 fn five_clients_come_and_go() {
     let stream = EventStream::builder().history(History::none()).build().unwrap();
     let answer = || block_on(stream.run(&Request::new(()), Response::new(()), "c"));
     let clients: Vec<_> = (0..5).map(|_| answer()).collect();
-    assert_eq!((stream.stats().subscriptions, stream.stats().channels), (5, 1));
+    assert_eq!(stream.stats().subscriptions, 5);
+    assert_eq!(stream.stats().channels, 1);
     drop(clients);
-    assert_eq!((stream.stats().subscriptions, stream.stats().channels), (0, 0));
+    assert_eq!(stream.stats().subscriptions, 0);
+    assert_eq!(stream.stats().channels, 0);
 }
 
 // Two parsers.
@@ -175,22 +186,21 @@ fn by_eventsource_stream(pieces: &[Bytes]) -> Vec<Received> {
     block_on(pieces.eventsource().map_ok(received).try_collect()).unwrap()
 }
 
-/// What sse-codec makes of them.
+/// What sse-codec makes of bytes that arrive in these pieces.
 ///
-/// It takes the blank before the digits of `retry: 1` for a part of the value and so ignores the
-/// field.
+/// It takes the space in `retry: 1` as part of the value, and so ignores the field.
 fn by_sse_codec(pieces: &[Bytes]) -> Vec<Received> {
     let pieces = stream::iter(pieces.iter().cloned().map(Ok)).into_async_read();
     let received = |event| match event {
         sse_codec::Event::Message { id, event: name, data } => {
             Received { name, id: id.unwrap_or_default(), data, retry: None }
         }
-        sse_codec::Event::Retry { .. } => unreachable!("it knows `retry:1` only"),
+        sse_codec::Event::Retry { .. } => unreachable!("it reads only `retry:1`"),
     };
     block_on(sse_codec::decode_stream(pieces).map_ok(received).try_collect()).unwrap()
 }
 
-/// What both read from bytes that arrive in these pieces.
+/// What both parsers read from bytes that arrive in these pieces.
 fn decode(pieces: &[Bytes]) -> Vec<Received> {
     let received = by_eventsource_stream(pieces);
     let without_retry: Vec<_> =
@@ -199,7 +209,7 @@ fn decode(pieces: &[Bytes]) -> Vec<Received> {
     received
 }
 
-/// What a body has handed out now.
+/// The items that a body has now.
 fn pieces(body: &mut Body) -> Vec<Bytes> {
     ready(body).0.into_iter().map(Result::unwrap).collect()
 }
@@ -224,15 +234,16 @@ impl Draft {
 
     fn is_valid(&self) -> bool {
         let single_line = |text: &str| !text.contains(['\r', '\n', '\0']);
-        let blank = [' ', '\t'];
+        let space_or_tab = [' ', '\t'];
         single_line(&self.name)
             && self.id.as_ref().is_none_or(|id| {
                 let plain = !id.is_empty() && id != "error" && id.len() <= 1024;
-                plain && single_line(id) && !id.starts_with(blank) && !id.ends_with(blank)
+                let trimmed = !id.starts_with(space_or_tab) && !id.ends_with(space_or_tab);
+                plain && single_line(id) && trimmed
             })
     }
 
-    /// What a client gets of it, whose last id was this.
+    /// What a client with this last id receives.
     fn received(&self, last_id: &str) -> Received {
         Received {
             name: if self.name.is_empty() { "message".to_owned() } else { self.name.clone() },
@@ -243,7 +254,7 @@ impl Draft {
     }
 }
 
-/// Any text, rich in what means something to a parser.
+/// Any text, rich in parts that mean something to a parser.
 fn text() -> impl Strategy<Value = String> {
     let meaningful: &[&str] = &[
         "\r\n", "\r", "\n", "\n\n", ":", ": ", " ", "\t", "\0", "data", "data: x", "event: x",
@@ -284,7 +295,11 @@ fn split(mut bytes: Bytes, sizes: &[usize]) -> Vec<Bytes> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 1000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn what_is_published_is_what_two_parsers_receive_however_it_is_split(
@@ -295,9 +310,18 @@ proptest! {
         let ids = history == History::default();
         let stream = EventStream::builder().history(history).build().unwrap();
         let subscription = stream.subscribe("a");
-        let mut last_id = if ids { subscription.last_event_id().to_string() } else { String::new() };
+        let mut last_id = String::new();
+        if ids {
+            last_id = subscription.last_event_id().to_string();
+        }
         let mut body = subscription.into_body();
-        let open = Draft { name: "stream-open".into(), id: None, data: String::new(), comment: None, retry: None };
+        let open = Draft {
+            name: "stream-open".into(),
+            id: None,
+            data: String::new(),
+            comment: None,
+            retry: None,
+        };
         let mut expected = vec![open.received(&last_id)];
         let mut encoded = vec![open.event().encode().unwrap()];
         for draft in &drafts {
@@ -324,7 +348,7 @@ proptest! {
 
 // Hostile input.
 
-/// What a client receives of these events, behind `stream-open`.
+/// What a client receives of these events, after `stream-open`.
 fn received(events: impl IntoIterator<Item = Event>) -> Vec<Received> {
     let stream = EventStream::builder().history(History::none()).build().unwrap();
     let mut body = stream.subscribe("a").into_body();
@@ -362,10 +386,8 @@ fn cr_lf_and_nul_in_a_name_are_refused_with_an_error_that_names_it() {
         [("a\rdata: x", "carriage return"), ("a\nid: 1", "line feed"), ("a\0", "NUL")]
     {
         let error = Event::new(name).data("x").encode().unwrap_err().to_string();
-        assert!(
-            error.contains(&format!("event name {name:?}")) && error.contains(found),
-            "{error}"
-        );
+        assert!(error.contains(&format!("event name {name:?}")), "{error}");
+        assert!(error.contains(found), "{error}");
         assert!(!error.contains(['\r', '\n', '\0']), "an error is one line of a log");
     }
     for forgery in FORGERIES {
@@ -381,10 +403,8 @@ fn cr_lf_and_nul_in_a_name_are_refused_with_an_error_that_names_it() {
 fn cr_lf_and_nul_in_an_id_are_refused_with_an_error_that_names_it() {
     for id in ["a\rdata: x", "a\nevent: x", "a\0", "\n", "\r\n"] {
         let error = Event::default().id(id).encode().unwrap_err().to_string();
-        assert!(
-            error.contains(&format!("event id {id:?}")) && error.contains("line break or a NUL"),
-            "{error}"
-        );
+        assert!(error.contains(&format!("event id {id:?}")), "{error}");
+        assert!(error.contains("line break or a NUL"), "{error}");
         assert!(!error.contains(['\r', '\n', '\0']), "an error is one line of a log");
     }
 }
@@ -427,7 +447,7 @@ fn a_comment_cannot_forge() {
 }
 
 #[test]
-fn line_breaks_that_are_none_in_this_format_pass_unharmed() {
+fn line_breaks_that_do_not_count_in_this_format_pass_unharmed() {
     for c in ['\u{2028}', '\u{2029}', '\u{85}', '\u{b}', '\u{c}', '\u{1c}', '\u{feff}'] {
         let text = format!("a{c}data: b{c}{c}");
         let event = Event::new(&text).id(&text).data(&text).comment(&text);
@@ -439,7 +459,7 @@ fn line_breaks_that_are_none_in_this_format_pass_unharmed() {
 }
 
 #[test]
-fn blanks_at_the_edges_of_names_and_data_are_kept() {
+fn whitespace_at_the_edges_of_names_and_data_is_kept() {
     let event = Event::new("  name ").data("  data \n\n \n");
     let whole =
         Received { name: "  name ".into(), data: "  data \n\n \n".into(), ..Received::default() };
@@ -468,7 +488,7 @@ fn names_of_channels_cannot_forge_in_a_reset() {
         }
         let mut evicted = stream.subscribe_after(name, &position).into_body();
         let names: Channels = ["b", name].into();
-        let mut unknown = stream.subscribe_after(names, "no id of ours").into_body();
+        let mut unknown = stream.subscribe_after(names, "a foreign id").into_body();
         for (body, channels, reason) in [
             (&mut lagging, json!([name]), "lagged"),
             (&mut evicted, json!([name]), "evicted"),
@@ -476,18 +496,18 @@ fn names_of_channels_cannot_forge_in_a_reset() {
         ] {
             let pieces = pieces(body);
             assert_eq!(reset(&pieces), json!({"channels": channels, "reason": reason}), "{name:?}");
-            // The rest of it is as if the name were harmless: nothing but our own fields and
-            // events.
+            // Otherwise the text is as if the name were harmless: it has only the fields and events
+            // that the stream itself writes.
             let text = String::from_utf8(pieces.concat()).unwrap();
             for line in text.split(['\r', '\n']).filter(|line| !line.is_empty()) {
                 let (field, value) = line.split_once(": ").unwrap();
-                let ours = match field {
+                let expected = match field {
                     "id" => true,
                     "event" => value == "stream-open" || value == "stream-reset",
                     "data" => value.is_empty() || value.starts_with("{\"channels\":["),
                     _ => false,
                 };
-                assert!(ours, "{line:?} in {text:?}");
+                assert!(expected, "{line:?} in {text:?}");
             }
         }
     }

@@ -1,7 +1,7 @@
-//! STAND-INS for a proxy's control port, only for what a real Pushpin cannot be made to do: a
-//! scripted transport that answers by rule under a manual clock, and a plain socket that keeps,
-//! cuts, closes or ignores connections at will.
-#![allow(dead_code, reason = "each test takes a part")]
+//! STAND-INS for a proxy's control port, used only where a real Pushpin cannot be made to do what a
+//! test needs: a scripted transport that answers by rule under a manual clock, and a plain socket
+//! that keeps, cuts, closes or ignores connections at will.
+#![allow(dead_code, reason = "each test uses a part")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -21,7 +21,7 @@ use futures::task::LocalSpawnExt;
 use http::{HeaderMap, Method, Request, Response, Uri};
 use serde_json::Value;
 
-/// Far more than anything takes.
+/// Far longer than any step takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A request that the scripted transport was given.
@@ -52,7 +52,10 @@ impl Post {
 
     pub(crate) fn contents(&self) -> Vec<String> {
         let content = |item: &Value| {
-            item["formats"]["http-stream"]["content"].as_str().expect("a content").to_owned()
+            item["formats"]["http-stream"]["content"]
+                .as_str()
+                .expect("an item has a content")
+                .to_owned()
         };
         self.items().iter().map(content).collect()
     }
@@ -65,17 +68,17 @@ impl Post {
 /// What the scripted transport does with a request.
 pub(crate) enum Reply {
     Status(u16),
-    /// As when the connection is refused, or breaks.
+    /// Fails, as when the connection is refused or breaks.
     NoAnswer,
-    /// Nothing, ever.
+    /// Never answers.
     Hang,
-    /// This status, when it is sent.
+    /// Answers with the status that comes through the channel.
     Later(oneshot::Receiver<u16>),
-    /// The transport itself is broken.
+    /// Panics, as a broken transport may.
     Panic,
 }
 
-/// All requests so far, in the order in which they were sent.
+/// All requests so far, in the order they were sent.
 #[derive(Clone, Default)]
 pub(crate) struct Posts(Arc<Log>);
 
@@ -95,18 +98,18 @@ impl Posts {
         self.0.all.lock().unwrap().len()
     }
 
-    /// Those to this host.
+    /// The requests to this host.
     pub(crate) fn to(&self, host: &str) -> Vec<Post> {
         self.all().into_iter().filter(|post| post.uri.host() == Some(host)).collect()
     }
 
-    /// How many are neither answered nor dropped.
+    /// How many requests are neither answered nor dropped.
     pub(crate) fn open(&self) -> usize {
         Arc::strong_count(&self.0.open) - 1
     }
 }
 
-/// A transport that answers as `reply` says.
+/// A transport that treats each request as `reply` says.
 pub(crate) fn scripted(
     timer: &ManualTimer,
     reply: impl FnMut(&Post) -> Reply + Send + 'static,
@@ -132,7 +135,7 @@ pub(crate) fn scripted(
                 Reply::NoAnswer => return Err("connection refused"),
                 Reply::Hang => pending().await,
                 Reply::Later(status) => status.await.map_err(|_| "connection reset")?,
-                // No payload to print: the hook would write it to the test's output.
+                // Skips the panic hook, which would write to the test's output.
                 Reply::Panic => std::panic::resume_unwind(Box::new(())),
             };
             Ok(Response::builder().status(status).body(Bytes::new()).unwrap())
@@ -141,7 +144,7 @@ pub(crate) fn scripted(
     (Box::new(transport), posts)
 }
 
-/// Tasks that run only when a test says so.
+/// An executor whose tasks run only when a test lets its `Pool` settle.
 #[derive(Clone, Default)]
 pub(crate) struct Tasks(Arc<Spawned>);
 
@@ -158,13 +161,13 @@ impl Executor for Tasks {
         let task = std::panic::AssertUnwindSafe(task).catch_unwind();
         self.0.new.lock().unwrap().push(Box::pin(async move {
             let _alive = alive;
-            // A task that panics ends alone.
+            // A panic ends only its own task.
             let _ = task.await;
         }));
     }
 }
 
-/// Runs the tasks of `Tasks`.
+/// Runs what is spawned on its `Tasks`.
 pub(crate) struct Pool {
     pool: LocalPool,
     tasks: Tasks,
@@ -184,7 +187,7 @@ impl Pool {
         Arc::strong_count(&self.tasks.0.alive) - 1
     }
 
-    /// Runs all tasks until none can go on.
+    /// Runs all tasks until none can make progress.
     pub(crate) fn settle(&mut self) {
         for task in std::mem::take(&mut *self.tasks.0.new.lock().unwrap()) {
             self.pool.spawner().spawn_local(task).unwrap();
@@ -198,20 +201,20 @@ impl Pool {
 pub(crate) enum Act {
     /// Writes this, and keeps the connection.
     Answer(&'static str),
-    /// Writes this and closes, whatever the answer says of it.
+    /// Writes this and closes, even if the answer promises to keep the connection.
     AnswerAndClose(&'static str),
-    /// Closes without a word.
+    /// Closes without an answer.
     Close,
-    /// Says nothing, until the client goes.
+    /// Never answers, and waits until the client closes.
     Hang,
 }
 
 pub(crate) const PUBLISHED: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\nPublished\n";
-/// What Pushpin answers: each connection is for one request.
-pub(crate) const PUBLISHED_CLOSE: &str =
-    "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\nPublished\n";
-/// Ends before its end.
+/// What Pushpin answers: it takes one request per connection.
+pub(crate) const PUBLISHED_CLOSE: &str = "HTTP/1.1 200 OK\r\nConnection: close\r\n\
+     Content-Type: text/plain\r\nContent-Length: 10\r\n\r\nPublished\n";
+/// Shorter than its `Content-Length`.
 pub(crate) const CUT_SHORT: &str =
     "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 10\r\n\r\nPubl";
 pub(crate) const CUT_IN_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Ty";
@@ -240,8 +243,8 @@ impl Wire {
     }
 }
 
-/// A control port on a socket that is no Pushpin. One thread a connection; it ends with the test's
-/// process.
+/// A control port on a plain socket, with one thread per connection. It runs until the test's
+/// process ends.
 pub(crate) struct ControlPort {
     pub(crate) at: SocketAddr,
     requests: Receiver<Wire>,
@@ -249,12 +252,13 @@ pub(crate) struct ControlPort {
 }
 
 impl ControlPort {
-    /// Plain TCP. `act` is asked for each request, with its number on all connections, from 0.
+    /// Over plain TCP. `act` is called for each request with the request's number, counted from 0
+    /// over all connections.
     pub(crate) fn start(act: impl Fn(usize) -> Act + Send + Sync + 'static) -> Self {
         Self::start_over(act, |socket| Some(Box::new(socket)))
     }
 
-    /// Over what `wrap` makes of a socket, unless that fails.
+    /// Over what `wrap` makes of each socket; where it returns `None`, the connection is closed.
     pub(crate) fn start_over(
         act: impl Fn(usize) -> Act + Send + Sync + 'static,
         wrap: impl Fn(TcpStream) -> Option<Box<dyn Stream>> + Send + Sync + 'static,
@@ -283,19 +287,19 @@ impl ControlPort {
         Self { at, requests, closed }
     }
 
-    /// The next request, which has come or will.
+    /// The next request; waits for it if it has not come yet.
     pub(crate) fn request(&self) -> Wire {
-        self.requests.recv_timeout(PATIENCE).expect("a request comes")
+        self.requests.recv_timeout(PATIENCE).expect("no request came")
     }
 
-    /// All other requests that have come.
+    /// All other requests that have come so far.
     pub(crate) fn rest(&self) -> Vec<Wire> {
         self.requests.try_iter().collect()
     }
 
-    /// Waits until a connection is closed, and tells which.
+    /// Waits until a connection is closed, and returns its number.
     pub(crate) fn closed(&self) -> usize {
-        self.closed.recv_timeout(PATIENCE).expect("a connection ends")
+        self.closed.recv_timeout(PATIENCE).expect("no connection was closed")
     }
 }
 
@@ -317,7 +321,7 @@ fn serve(socket: &mut dyn Stream, connection: usize, next: impl Fn() -> Act, see
                 return;
             }
             Act::Answer(_) | Act::Close => return,
-            // The client's end of the connection, or its next request: there must be none.
+            // Returns when the client closes; it must not send another request before.
             Act::Hang => return drop(socket.read(&mut [0])),
         }
     }

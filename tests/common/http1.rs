@@ -1,5 +1,5 @@
-//! An HTTP/1 client on a plain socket. It takes nothing that is not framed exactly.
-#![allow(dead_code, reason = "each test takes a part")]
+//! An HTTP/1 client on a plain socket. It accepts only answers that are framed exactly.
+#![allow(dead_code, reason = "each test uses a part")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// Far more than anything takes.
+/// Far longer than any step takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) const KEEP_ALIVE: &str = "event: keep-alive\ndata: \n\n";
@@ -16,7 +16,7 @@ pub(crate) const KEEP_ALIVE: &str = "event: keep-alive\ndata: \n\n";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) status: u16,
-    /// In the order of their names, which are lower case.
+    /// Sorted by name; the names are lower case.
     pub(crate) headers: Vec<(String, String)>,
 }
 
@@ -49,7 +49,9 @@ fn line(socket: &mut impl BufRead) -> String {
     let mut line = Vec::new();
     socket.read_until(b'\n', &mut line).unwrap();
     let line = String::from_utf8(line).unwrap();
-    line.strip_suffix("\r\n").unwrap_or_else(|| panic!("{line:?} is no line")).to_owned()
+    line.strip_suffix("\r\n")
+        .unwrap_or_else(|| panic!("{line:?} does not end with CRLF"))
+        .to_owned()
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +68,7 @@ impl Framing {
             (Some("chunked"), None) => Self::Chunked,
             (None, Some(length)) => Self::Length(length.parse().unwrap()),
             (None, None) => Self::UntilClose,
-            both => panic!("framed as {both:?}"),
+            both => panic!("the framing is not exact: {both:?}"),
         }
     }
 }
@@ -96,7 +98,7 @@ pub(crate) fn request(
     [head.as_bytes(), b"\r\n", body].concat()
 }
 
-/// Keeps its connection for as long as the server does.
+/// A client that keeps its connection for as long as the server does.
 pub(crate) struct Client {
     at: SocketAddr,
     socket: Option<BufReader<TcpStream>>,
@@ -107,7 +109,7 @@ impl Client {
         Self { at, socket: None }
     }
 
-    /// The whole answer to a request.
+    /// Sends a request and reads the whole answer.
     pub(crate) fn call(
         &mut self,
         method: &str,
@@ -125,17 +127,15 @@ impl Client {
         let mut text = Vec::new();
         match Framing::of(&head, method) {
             Framing::Length(length) => {
-                drop(socket.by_ref().take(length as u64).read_to_end(&mut text).unwrap())
+                text.resize(length, 0);
+                socket.read_exact(&mut text).unwrap();
             }
             Framing::Chunked => while chunk(&mut socket, &mut text) {},
             Framing::UntilClose => panic!("no framing in {head:?}"),
         }
         if head.header("connection") == Some("close") {
-            assert_eq!(
-                socket.read_to_end(&mut Vec::new()).unwrap(),
-                0,
-                "something behind the answer"
-            );
+            let after = socket.read_to_end(&mut Vec::new()).unwrap();
+            assert_eq!(after, 0, "bytes after the answer");
         } else {
             self.socket = Some(socket);
         }
@@ -146,14 +146,14 @@ impl Client {
         self.call("GET", target, &[], b"")
     }
 
-    /// Publishes; the target is what follows `/publish/`. Gives the id, or the ids.
+    /// Publishes to `/publish/{target}`, and returns the event's id.
     pub(crate) fn publish(&mut self, target: &str, data: impl AsRef<[u8]>) -> String {
         let (head, text) = self.call("POST", &format!("/publish/{target}"), &[], data.as_ref());
         assert_eq!(head.status, 200, "{text}");
         serde_json::from_str(&text).unwrap()
     }
 
-    /// Publishes one event a line.
+    /// Publishes one event per line, and returns their ids.
     pub(crate) fn publish_all(&mut self, channel: &str, lines: &str) -> Vec<String> {
         let ndjson = [("Content-Type", "application/x-ndjson")];
         let (head, text) =
@@ -167,16 +167,17 @@ impl Client {
     }
 }
 
-/// Reads a chunk; whether it was not the last one.
+/// Reads a chunk, and returns whether more chunks follow.
 fn chunk(socket: &mut impl BufRead, text: &mut Vec<u8>) -> bool {
     let size = line(socket);
     assert!(
         !size.is_empty() && size.bytes().all(|digit| digit.is_ascii_hexdigit()),
-        "{size:?} is no chunk's size"
+        "{size:?} is not a chunk size"
     );
     let size = u64::from_str_radix(&size, 16).unwrap();
     let read = socket.by_ref().take(size).read_to_end(text).unwrap() as u64;
-    assert_eq!((read, &*line(socket)), (size, ""), "a chunk ends where it says");
+    assert_eq!(read, size, "a chunk is as long as it says");
+    assert_eq!(line(socket), "", "a chunk ends where it says");
     size > 0
 }
 
@@ -193,7 +194,7 @@ impl Stream {
         Self::send(at, &request("GET", target, headers, b""))
     }
 
-    /// Sends these bytes as its request.
+    /// Sends these bytes as the request.
     pub(crate) fn send(at: SocketAddr, request: &[u8]) -> Self {
         let mut socket = connect(at);
         socket.get_mut().write_all(request).unwrap();
@@ -202,8 +203,8 @@ impl Stream {
         Self { head, socket, framing, read: Vec::new() }
     }
 
-    /// Waits for `stream-open`, so that the stream has all that is published from now on. Gives its
-    /// id.
+    /// Opens a stream and waits for `stream-open`, so that it gets everything published from then
+    /// on. Also returns the id of that frame.
     pub(crate) fn open(at: SocketAddr, target: &str) -> (Self, String) {
         let mut stream = Self::get(at, target, &[]);
         let open = stream.next().unwrap();
@@ -213,7 +214,7 @@ impl Stream {
         (stream, id.unwrap_or_else(|| panic!("{open:?}")).to_owned())
     }
 
-    /// The next frame but for keep-alives; `None` at the end of the stream, which is the end of the
+    /// The next frame that is not a keep-alive; `None` at the end of the stream, which must end the
     /// connection too.
     pub(crate) fn next(&mut self) -> Option<String> {
         loop {
@@ -242,27 +243,24 @@ impl Stream {
                     self.socket.consume(read);
                     read > 0
                 }
-                Framing::Length(_) => panic!("{:?} is no stream", self.head),
+                Framing::Length(_) => panic!("not a stream: {:?}", self.head),
             };
             if !more {
-                assert_eq!(self.read, b"", "half a frame at the end");
-                assert_eq!(
-                    self.socket.read(&mut [0]).unwrap(),
-                    0,
-                    "something behind the last chunk"
-                );
+                assert_eq!(self.read, b"", "an incomplete frame at the end");
+                let after = self.socket.read(&mut [0]).unwrap();
+                assert_eq!(after, 0, "bytes after the last chunk");
                 return None;
             }
         }
     }
 
-    /// The next frames, as text.
+    /// The next `frames` frames, as text.
     pub(crate) fn take(&mut self, frames: usize) -> String {
-        (0..frames).map(|_| self.next().expect("the stream goes on")).collect()
+        (0..frames).map(|_| self.next().expect("the stream has ended")).collect()
     }
 }
 
-/// A field of a frame.
+/// The value of a frame's field.
 pub(crate) fn field<'a>(frame: &'a str, name: &str) -> Option<&'a str> {
     frame.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }

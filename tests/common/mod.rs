@@ -1,5 +1,5 @@
-//! What several tests need: a look at what a stream has ready, as exact bytes.
-#![allow(dead_code, reason = "each test takes a part")]
+//! Reads what a stream has ready, as exact bytes.
+#![allow(dead_code, reason = "each test uses a part")]
 
 use std::task::Poll;
 

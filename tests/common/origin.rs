@@ -1,5 +1,5 @@
 //! The demo's routes on a socket, and a client that reads a stream.
-#![allow(dead_code, reason = "each test takes a part")]
+#![allow(dead_code, reason = "each test uses a part")]
 
 #[path = "../../examples/app/mod.rs"]
 mod app;
@@ -17,10 +17,10 @@ use hyper::service::service_fn;
 use smol::net::TcpListener;
 use smol_hyper::rt::FuturesIo;
 
-/// Far more than anything takes.
+/// Far longer than any step takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Reserves an address: a proxy must know it before the origin that publishes to the proxy is made.
+/// Reserves an address: the proxy must know it before the origin that publishes to it is built.
 pub(crate) fn bind() -> (TcpListener, SocketAddr) {
     let listener = smol::block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let at = listener.local_addr().unwrap();
@@ -38,7 +38,7 @@ pub(crate) fn serve(listener: TcpListener, stream: EventStream) {
             smol::spawn(async move {
                 let service =
                     service_fn(|req| app.respond(req).map(Ok::<_, std::convert::Infallible>));
-                // A client that goes away is no failure.
+                // A client that disconnects is not a failure.
                 let _ =
                     http1::Builder::new().serve_connection(FuturesIo::new(socket), service).await;
             })
@@ -48,7 +48,7 @@ pub(crate) fn serve(listener: TcpListener, stream: EventStream) {
     .detach();
 }
 
-/// The frames of a stream, as they come.
+/// The frames of a stream, as they arrive.
 pub(crate) struct Client(Receiver<String>);
 
 impl Client {
@@ -58,7 +58,7 @@ impl Client {
         client
     }
 
-    /// As `open`, with a `Last-Event-ID`; also gives the first frame.
+    /// Like `open`, with a `Last-Event-ID`; also returns the first frame.
     pub(crate) fn open_after(
         at: SocketAddr,
         channels: &[&str],
@@ -99,7 +99,7 @@ impl Client {
         (client, open)
     }
 
-    /// The next frame but for keep-alives; `None` at the end of the stream.
+    /// The next frame that is not a keep-alive; `None` at the end of the stream.
     pub(crate) fn next(&self) -> Option<String> {
         loop {
             match self.next_of_all() {
@@ -114,18 +114,18 @@ impl Client {
             Ok(frame) => Some(frame),
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => None,
             Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
-                panic!("nothing came in {PATIENCE:?}")
+                panic!("no frame came within {PATIENCE:?}")
             }
         }
     }
 
-    /// What has come by now.
+    /// The unread frames that have arrived by now, without keep-alives.
     pub(crate) fn so_far(&self) -> Vec<String> {
         self.0.try_iter().filter(|frame| !frame.contains("event: keep-alive\n")).collect()
     }
 }
 
-/// A field of a frame.
+/// The value of a frame's field.
 pub(crate) fn field<'a>(frame: &'a str, name: &str) -> Option<&'a str> {
     frame.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }

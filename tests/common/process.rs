@@ -1,5 +1,5 @@
-//! Child processes that do not outlive a test: the examples, and what drives them.
-#![allow(dead_code, reason = "each test takes a part")]
+//! Child processes that do not outlive a test: the examples, and the programs that drive them.
+#![allow(dead_code, reason = "each test uses a part")]
 
 use std::env;
 use std::io::{BufRead, BufReader, Read};
@@ -10,7 +10,7 @@ use std::sync::Once;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// Far more than a start or an end takes.
+/// Far longer than a start or an end takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Process {
@@ -20,7 +20,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it and waits for a line of its output from which `find` gets something.
+    /// Starts a process and waits for a line of its output for which `find` returns something.
     pub(crate) fn start(
         command: &mut Command,
         find: impl Fn(&str) -> Option<String>,
@@ -28,7 +28,7 @@ impl Process {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let mut stderr = child.stderr.take().unwrap();
-        // Both pipes are read to their ends, so that nothing waits for room in them.
+        // Both pipes are read to the end, so that the process never blocks on a full one.
         let (sender, lines) = channel();
         thread::spawn(move || {
             output.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)))
@@ -43,19 +43,17 @@ impl Process {
         (process, found)
     }
 
-    /// Starts an example that serves, and gives its URL.
+    /// Starts an example server, and returns its URL.
     pub(crate) fn example(name: &str, environment: &[(&str, &str)]) -> (Self, String) {
         static BUILD: Once = Once::new();
         let tests = env::current_exe().unwrap();
         let profile = tests.ancestors().nth(2).unwrap();
-        // `cargo test` builds the examples beside the tests; with `--test` it does not, so this
-        // makes sure.
+        // `cargo test` builds the examples too, but `cargo test --test` does not.
         BUILD.call_once(|| {
             let mut build = Command::new(env!("CARGO"));
             build.args(["build", "--quiet", "--examples"]);
             build.args(profile.ends_with("release").then_some("--release"));
-            // What cargo tells a test of its package, a build script takes for a change, and builds
-            // anew.
+            // Cargo sets these for a test. A build script would see them as changed, and run again.
             for (name, _) in env::vars_os() {
                 if name.to_str().is_some_and(|name| {
                     name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
@@ -73,10 +71,10 @@ impl Process {
         Self::start(&mut command, |line| line.strip_prefix("listening on ").map(str::to_owned))
     }
 
-    /// Waits for a line of its output from which `find` gets something.
+    /// Waits for a line of the process's output for which `find` returns something.
     pub(crate) fn says(&self, find: impl Fn(&str) -> Option<String>) -> String {
         loop {
-            let line = self.lines.recv_timeout(PATIENCE).expect("the line comes");
+            let line = self.lines.recv_timeout(PATIENCE).expect("the line did not come");
             if let Some(found) = find(&line) {
                 return found;
             }
@@ -89,18 +87,18 @@ impl Process {
 
     /// Sends a signal, such as `INT`.
     pub(crate) fn signal(&self, name: &str) {
-        // The shell's own `kill`: not every machine has another.
+        // The shell's built-in `kill`: not every machine has the program.
         let kill = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.id())]).status();
         assert!(kill.unwrap().success());
     }
 
-    /// Waits until it has ended; gives its status and all that it wrote to its error output.
+    /// Waits until the process has ended, and returns its status and all that it wrote to stderr.
     pub(crate) fn ended(mut self) -> (ExitStatus, String) {
         let start = Instant::now();
         let status = loop {
             match self.child.try_wait().unwrap() {
                 Some(status) => break status,
-                None if start.elapsed() > PATIENCE => panic!("the process does not end"),
+                None if start.elapsed() > PATIENCE => panic!("the process did not end"),
                 None => thread::sleep(Duration::from_millis(5)),
             }
         };
@@ -115,8 +113,8 @@ impl Drop for Process {
     }
 }
 
-/// Where a program is that the tests drive but do not bring. `None` where it is not installed,
-/// which is only allowed on a user's machine.
+/// The path of a program that the tests drive. `None` if it is not installed, which is an error in
+/// CI.
 pub(crate) fn installed(name: &str) -> Option<PathBuf> {
     let found = env::split_paths(&env::var_os("PATH")?)
         .map(|dir| dir.join(name))

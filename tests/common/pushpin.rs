@@ -1,5 +1,5 @@
-//! A real Pushpin in a folder and on ports of its own.
-#![allow(dead_code, reason = "each test takes a part")]
+//! A real Pushpin with its own folder and ports.
+#![allow(dead_code, reason = "each test uses a part")]
 
 use std::cell::Cell;
 use std::fs;
@@ -12,21 +12,21 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Far more than a start or a stop takes.
+/// Far longer than a start or a stop takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often a test is run again for a stream that Pushpin canceled.
+/// How often a test is run again because Pushpin canceled a stream.
 const AGAIN: usize = 9;
 
 thread_local! {
-    /// Whether a proxy that this thread started said that it canceled a stream.
+    /// Whether a proxy that this thread started logged that it canceled a stream.
     static CANCELED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs a test, and again when it failed and the log of its proxy has a stream canceled for a
-/// message out of sequence. That is Pushpin's own race (seen in 1.36): where a keep-alive of its
-/// connection manager meets the handing over of a new stream to its handler, the client is
-/// disconnected. On a busy machine it takes one stream of some hundreds.
+/// Runs a test, and runs it again if it fails and its proxy's log says that a stream was canceled
+/// because of a message out of sequence. That is a race in Pushpin itself (seen in 1.36): if its
+/// connection manager sends a keep-alive while a new stream is handed over to its handler, Pushpin
+/// disconnects the client. On a busy machine this hits one stream in several hundred.
 pub(crate) fn behind_pushpin(test: impl Fn()) {
     for _ in 0..AGAIN {
         CANCELED.set(false);
@@ -44,7 +44,7 @@ pub(crate) fn behind_pushpin(test: impl Fn()) {
 /// How a proxy is set up.
 #[derive(Clone, Copy)]
 pub(crate) struct Setup<'a> {
-    /// Where the origin listens. It must answer, or the proxy never seems ready.
+    /// Where the origin listens. It must answer, or `start` never sees the proxy as ready.
     pub(crate) origin: SocketAddr,
     /// Where clients connect.
     pub(crate) front: SocketAddr,
@@ -62,22 +62,22 @@ pub(crate) struct Pushpin {
 }
 
 impl Pushpin {
-    /// Starts one; `None` where it is not installed, which is only allowed on a user's machine.
+    /// Starts a Pushpin. `None` if it is not installed, which is an error in CI.
     pub(crate) fn start(setup: &Setup<'_>) -> Option<Self> {
         let Setup { front, control, .. } = *setup;
         let internal = Path::new("/usr/lib/pushpin/internal.conf");
         if !internal.exists() {
             assert!(std::env::var_os("CI").is_none(), "pushpin must be installed");
-            println!("skipped: pushpin not installed");
+            println!("skipped: pushpin is not installed");
             return None;
         }
-        // Short, for the path of a Unix socket has little room.
+        // Short, because the path of a Unix socket must be.
         let dir = PathBuf::from(format!("/tmp/pp{}", front.port()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(dir.join("run")).unwrap();
         fs::create_dir_all(dir.join("log")).unwrap();
         let dir_name = dir.display().to_string();
-        // The packaged file expects a zurl that runs as a service of its own.
+        // The packaged file expects zurl to run as a separate service.
         let internal = fs::read_to_string(internal).unwrap();
         let internal =
             internal.replace("ipc:///var/run/zurl/zurl-", "ipc://{rundir}/{ipc_prefix}zurl-");
@@ -85,10 +85,11 @@ impl Pushpin {
         fs::write(dir.join("routes"), format!("* {}\n", setup.origin)).unwrap();
         let config = format!(
             "[global]\ninclude={dir_name}/internal.conf\nrundir={dir_name}/run\nipc_prefix=p-\n\
-             [runner]\nservices=condure,zurl,pushpin-proxy,pushpin-handler\nhttp_port={front}\nlogdir={dir_name}/log\n\
-             client_maxconn=1000\ncondure_bin=condure\nzurl_bin=zurl\n\
+             [runner]\nservices=condure,zurl,pushpin-proxy,pushpin-handler\nhttp_port={front}\n\
+             logdir={dir_name}/log\nclient_maxconn=1000\ncondure_bin=condure\nzurl_bin=zurl\n\
              [proxy]\nroutesfile=routes\ndebug=true\nsig_iss={}\nsig_key={}\nupdates_check=off\n\
-             [handler]\npush_in_spec=ipc://{dir_name}/run/in\npush_in_sub_specs=ipc://{dir_name}/run/sub\n\
+             [handler]\npush_in_spec=ipc://{dir_name}/run/in\n\
+             push_in_sub_specs=ipc://{dir_name}/run/sub\n\
              command_spec=ipc://{dir_name}/run/command\nstats_spec=ipc://{dir_name}/run/stats\n\
              push_in_http_addr={}\npush_in_http_port={}\n\
              message_rate=-1\nmessage_hwm=-1\nmessage_wait=5000\nid_cache_ttl=60\n",
@@ -106,8 +107,8 @@ impl Pushpin {
             .unwrap();
         let this = Self { process, dir, front };
         let start = Instant::now();
-        // A first request that comes before the proxy has subscribed is lost, so this asks again
-        // and again; a hold needs the handler too.
+        // A request that arrives before the proxy has subscribed is lost, so this keeps asking. The
+        // second probe is a hold, which needs Pushpin's handler too.
         while !(answers(control, "/") && answers(front, "/events/probe")) {
             assert!(start.elapsed() < PATIENCE, "pushpin did not start: {}", this.logs());
             thread::sleep(Duration::from_millis(50));
@@ -136,7 +137,7 @@ fn answers(at: SocketAddr, path: &str) -> bool {
 
 impl Drop for Pushpin {
     fn drop(&mut self) {
-        // The runner ends its services when it is asked to, but not when it is killed.
+        // The runner stops its services when it gets a SIGTERM, but not when it is killed.
         let _ = Command::new("kill").arg(self.process.id().to_string()).status();
         let start = Instant::now();
         while self.process.try_wait().is_ok_and(|status| status.is_none()) {
@@ -152,8 +153,8 @@ impl Drop for Pushpin {
     }
 }
 
-/// A port that was free a moment ago, and below those that the system hands out by itself: no
-/// connection takes it until the proxy is there.
+/// A port that was free a moment ago. It is below the ephemeral ports, so no outgoing connection
+/// takes it before the proxy listens.
 pub(crate) fn free_port() -> SocketAddr {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {

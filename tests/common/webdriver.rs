@@ -9,7 +9,7 @@ use serde_json::{json, Value};
 
 use crate::process::{installed, Process};
 
-/// Far more than anything here takes.
+/// Far longer than any step takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A page in Chromium, driven through WebDriver.
@@ -19,7 +19,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// `None` where there is no browser, which is only allowed on a user's machine.
+    /// `None` if no browser is installed, which is an error in CI.
     pub(crate) fn open(url: &str) -> Option<Self> {
         let (chromium, driver) = (installed("chromium")?, installed("chromedriver")?);
         let (driver, port) = Process::start(Command::new(driver).arg("--port=0"), |line| {
@@ -34,12 +34,12 @@ impl Page {
         Some(page)
     }
 
-    /// Runs the body of a function in the page.
+    /// Runs a script in the page, as the body of a function.
     pub(crate) fn run(&self, script: &str) -> Value {
         call(&format!("{}/execute/sync", self.session), &json!({ "script": script, "args": [] }))
     }
 
-    /// Runs a script until it returns something.
+    /// Evaluates an expression until it is neither null nor false.
     pub(crate) fn wait_for(&self, script: &str) -> Value {
         let start = Instant::now();
         loop {
@@ -49,7 +49,7 @@ impl Page {
                 }
                 Value::Null | Value::Bool(false) => {
                     panic!(
-                        "no {script} in a page that says: {}",
+                        "{script} stayed false on a page that shows: {}",
                         self.run("return document.body.innerText")
                     )
                 }
@@ -61,7 +61,7 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
-        // Ends the browser; the driver is ended with its process.
+        // Ends the browser. The driver ends when its process is dropped.
         let _ = ureq::delete(&self.session).call();
     }
 }
