@@ -1,4 +1,4 @@
-//! The crate in other people's hands: here the guide's frameworks, in `tests/` real clients.
+//! The crate together with third-party code: the guide's frameworks here, real clients in `tests/`.
 
 /// The guide's examples are run with the tests.
 #[cfg(doctest)]

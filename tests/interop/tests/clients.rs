@@ -1,4 +1,4 @@
-//! Real clients at each of the example servers.
+//! Real clients of each example server.
 
 #[path = "../../common/process.rs"]
 mod process;
@@ -22,20 +22,20 @@ use serde_json::{from_str, from_value, json};
 use stage::{Relay, Server, SERVERS};
 use webdriver::Page;
 
-/// Far more than anything here takes.
+/// Far longer than any step takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The names that clients listen for.
 const NAMES: [&str; 5] = ["stream-open", "stream-reset", "message", "greeting", "grüße"];
 
-/// What a client says that it got: name, data, last event id.
+/// An event as a client reports it: name, data, last event id.
 type Seen = [String; 3];
 
 fn seen(name: &str, data: &str, id: &str) -> Seen {
     [name, data, id].map(str::to_owned)
 }
 
-/// A client that reconnects by itself.
+/// A client that reconnects on its own.
 trait Client {
     fn next(&mut self) -> Seen;
 }
@@ -46,8 +46,8 @@ impl Client for Receiver<Seen> {
     }
 }
 
-/// A client sees all that is published, comes back when its connection breaks and gets what it
-/// missed, and is told where that cannot be had.
+/// A client sees all that is published, comes back when its connection breaks, and gets what it
+/// missed or, where that is not known, a reset.
 fn follows<C: Client>(name: &str, listen: impl FnOnce(&Relay, &str) -> Option<C>) {
     let server = Server::start(name);
     let relay = Relay::to(&server.address);
@@ -57,8 +57,8 @@ fn follows<C: Client>(name: &str, listen: impl FnOnce(&Relay, &str) -> Option<C>
     let open = client.next();
     assert_eq!(open, seen("stream-open", "", &open[2]));
 
-    // A name, no name, a name and an id of the publisher's; two channels, in one order; several
-    // lines; not ASCII.
+    // An event with a name, one without, and one with a name and an id; two channels in one order;
+    // several lines; text that is not ASCII.
     let text = "{\"text\":\"\u{2028}é ☃ 😀\"}";
     let greeting = server.publish("lobby", "event=greeting&retry=50", text);
     assert_eq!(client.next(), seen("greeting", text, &greeting));
@@ -67,8 +67,8 @@ fn follows<C: Client>(name: &str, listen: impl FnOnce(&Relay, &str) -> Option<C>
     assert_eq!(server.publish("lobby", "event=gr%C3%BC%C3%9Fe&id=my%20own", "3"), "my own");
     assert_eq!(client.next(), seen("grüße", "3", "my own"));
 
-    // Cut off twice: after an id of the publisher's, where the server knows the place by its own,
-    // and after one of those.
+    // The connection breaks twice: after an id that the publisher gave, to which the server answers
+    // with its own id for that position, and after an id that the server made.
     let comes_back = |client: &mut C| {
         relay.cut();
         let missed = ["b%C3%BChne", "lobby"]
@@ -86,7 +86,7 @@ fn follows<C: Client>(name: &str, listen: impl FnOnce(&Relay, &str) -> Option<C>
     assert_eq!(client.next(), seen("message", "4", &last));
     assert_eq!(comes_back(&mut client), last);
 
-    // Another life of the server, which cannot know what the client missed.
+    // The server is started again, and cannot know what the client missed.
     server.stop();
     let server = Server::start(name);
     relay.mend(&server.address);
@@ -145,7 +145,7 @@ fn rust_eventsource_client_follows_each_server() {
                     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 runtime.block_on(async {
                     let mut stream = client.stream();
-                    // Errors are lost connections, after which it tries again.
+                    // Errors are lost connections, after which the client tries again.
                     while let Some(item) = stream.next().await {
                         let Ok(SSE::Event(event)) = item else { continue };
                         if sender
@@ -175,8 +175,8 @@ fn chromium_follows_each_server() {
             let page = Page::open(&relay.url)?;
             page.run(&format!(
                 "window.witnessed = []; window.witness = new EventSource('{path}');
-                 for (const name of {names})
-                     witness.addEventListener(name, e => witnessed.push([e.type, e.data, e.lastEventId]));",
+                 const note = e => witnessed.push([e.type, e.data, e.lastEventId]);
+                 for (const name of {names}) witness.addEventListener(name, note);",
                 names = json!(NAMES),
             ));
             Some(page)
@@ -184,7 +184,7 @@ fn chromium_follows_each_server() {
     }
 }
 
-/// curl, and what it printed that was not looked at yet.
+/// curl, and the output that has not been read yet.
 struct Curl {
     child: Child,
     output: ChildStdout,
@@ -198,7 +198,7 @@ impl Drop for Curl {
 }
 
 impl Curl {
-    /// `None` where it is not installed.
+    /// `None` if curl is not installed.
     fn get(server: &Server, path: &str, args: &[&str]) -> Option<Self> {
         let url = format!("http://{}{path}", server.address);
         let mut command = Command::new(installed("curl")?);
@@ -214,7 +214,7 @@ impl Curl {
         assert_eq!(String::from_utf8_lossy(&printed), expected);
     }
 
-    /// What it prints up to an empty line, which is left out.
+    /// What curl prints up to an empty line, which is left out.
     fn block(&mut self) -> String {
         let mut printed = String::new();
         while !printed.replace("\r\n", "\n").ends_with("\n\n") {
@@ -225,7 +225,7 @@ impl Curl {
         printed.trim_end().to_owned()
     }
 
-    /// The rest, of an answer that ended as it should.
+    /// The rest of the output; asserts that the answer ended properly.
     fn rest(mut self) -> String {
         let mut rest = String::new();
         self.output.read_to_string(&mut rest).unwrap();
@@ -238,7 +238,7 @@ impl Curl {
 fn curl_gets_the_same_bytes_from_each_server() {
     for name in SERVERS {
         let server = Server::start(name);
-        // It says that it could decompress.
+        // curl offers to decompress.
         let Some(mut curl) = Curl::get(&server, "/events/lobby", &["--compressed"]) else { return };
         let open = curl.block();
         let first =
@@ -249,7 +249,7 @@ fn curl_gets_the_same_bytes_from_each_server() {
         let own = "id: my own\nretry: 50\ndata: [1,\ndata: 2]\n\n";
         curl.prints(own);
 
-        // Back after the first event, by header or by query.
+        // Clients that come back after the first event, by header and by query.
         let header = format!("Last-Event-ID: {greeting}");
         let query = format!("/events?channel=lobby&lastEventId={greeting}");
         for (path, args) in [("/events/lobby", &["-H", &header][..]), (&query, &[])] {
@@ -263,7 +263,7 @@ fn curl_gets_the_same_bytes_from_each_server() {
             "\nevent: stream-reset\ndata: {\"channels\":[\"lobby\"],\"reason\":\"unknown\"}";
         assert!(back.block().ends_with(reset));
 
-        // HEAD ends. A stream ends as it should when the server does.
+        // The answer to HEAD ends at once. A stream ends properly when the server does.
         let head = Curl::get(&server, "/events/lobby", &["--head"]).unwrap().rest();
         assert!(
             head.to_ascii_lowercase().contains("content-type: text/event-stream\r\n"),
@@ -283,10 +283,8 @@ fn curl_follows_over_http_2_where_the_server_speaks_it() {
         let Some(mut curl) = Curl::get(&server, "/events/lobby", &args) else { return };
         let head = curl.block();
         assert!(head.starts_with("HTTP/2 200"), "{head}");
-        assert!(
-            head.contains("content-type: text/event-stream") && !head.contains("connection:"),
-            "{head}"
-        );
+        assert!(head.contains("content-type: text/event-stream"), "{head}");
+        assert!(!head.contains("connection:"), "{head}");
         assert!(curl.block().ends_with("event: stream-open\ndata:"));
         let greeting = server.publish("lobby", "event=greeting", "\"é\"");
         curl.prints(&format!("id: {greeting}\nevent: greeting\ndata: \"é\"\n\n"));

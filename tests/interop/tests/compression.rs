@@ -1,4 +1,4 @@
-//! What the guide says about middleware that compresses.
+//! What the guide says about compressing middleware.
 
 use std::convert::Infallible;
 
@@ -19,7 +19,7 @@ async fn tower_http_leaves_event_streams_alone() {
     assert!(!res.headers().contains_key("content-encoding"));
 }
 
-/// The encoding of an event stream that an app with `Compress` answers with.
+/// The encoding of the event stream with which an app under `Compress` answers.
 async fn encoding(
     finish: fn(&mut HttpResponseBuilder) -> &mut HttpResponseBuilder,
 ) -> Option<String> {

@@ -24,7 +24,8 @@ use tower::{Layer, ServiceBuilder};
 use tower_http::cors::CorsLayer;
 use webdriver::Page;
 
-/// A page follows what `app` makes for its origin, and comes back when the connection breaks.
+/// A page follows the stream that `app` serves to its origin, and comes back when the connection
+/// breaks.
 fn a_page_elsewhere_follows(app: impl FnOnce(EventStream, &str) -> Router) {
     let page = Server::start("demo");
     let origin = format!("http://{}", page.address);
@@ -50,7 +51,8 @@ fn a_page_elsewhere_follows(app: impl FnOnce(EventStream, &str) -> Router) {
 
     let relay = Relay::to(&address);
     page.run(&format!(
-        "window.witnessed = []; window.witness = new EventSource('{}/', {{ withCredentials: true }});
+        "window.witnessed = [];
+         window.witness = new EventSource('{}/', {{ withCredentials: true }});
          for (const name of ['stream-open', 'message'])
              witness.addEventListener(name, e => witnessed.push([e.type, e.data]));",
         relay.url,
@@ -72,12 +74,12 @@ fn a_page_elsewhere_follows(app: impl FnOnce(EventStream, &str) -> Router) {
     breaks_off("2");
     assert_eq!(preflights.load(SeqCst), 0);
 
-    // What a header may not be without asking, were it set by a script.
+    // If a script set this id as a header, it would need a preflight.
     stream.try_publish("lobby", message("3").id("(é)".repeat(50))).unwrap();
     sees("message", "3");
     breaks_off("4");
 
-    // Set by a script.
+    // Here a script sets the header.
     page.run(&format!(
         "const ask = {{ credentials: 'include', headers: {{ 'Last-Event-ID': 'x' }} }};
          fetch('{}/', ask).then(answer => window.fetched = answer.headers.get('content-type'));",

@@ -1,5 +1,5 @@
-//! Frameworks that copy a body on to a socket by themselves do it as it comes: an event is out
-//! before the next is there.
+//! Frameworks that write a body to a socket do it as it comes: each event is sent before the next
+//! is published.
 
 use std::future::ready;
 use std::io::{Read, Write};

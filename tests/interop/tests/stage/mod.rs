@@ -1,5 +1,5 @@
-//! What the clients meet: the example servers, and a network that fails when it is told to.
-#![allow(dead_code, reason = "each test takes a part")]
+//! What the clients connect to: the example servers, and a network that fails on demand.
+#![allow(dead_code, reason = "each test uses a part")]
 
 use std::collections::HashMap;
 use std::io::{copy, BufRead, BufReader};
@@ -36,13 +36,13 @@ impl Server {
         Self { process, address }
     }
 
-    /// Publishes JSON, and gives the id of the event.
+    /// Publishes JSON, and returns the id of the event.
     pub(crate) fn publish(&self, channel: &str, query: &str, json: &str) -> String {
         let url = format!("http://{}/publish/{channel}?{query}", self.address);
         ureq::post(url).send(json).unwrap().body_mut().read_json().unwrap()
     }
 
-    /// Ctrl-C: it ends cleanly by itself.
+    /// Ends the server with Ctrl-C, and asserts that it ends cleanly.
     pub(crate) fn stop(self) {
         self.process.signal("INT");
         let (status, errors) = self.process.ended();
@@ -50,7 +50,7 @@ impl Server {
     }
 }
 
-/// Where each example is, once they are built.
+/// Builds the examples, and returns where each of them is.
 fn examples() -> &'static HashMap<String, PathBuf> {
     static EXAMPLES: OnceLock<HashMap<String, PathBuf>> = OnceLock::new();
     EXAMPLES.get_or_init(|| {
@@ -86,7 +86,7 @@ pub(crate) struct Relay {
 
 #[derive(Default)]
 struct Line {
-    /// `None` while it is cut.
+    /// `None` while the line is cut.
     to: Option<String>,
     sockets: Vec<TcpStream>,
 }
@@ -102,14 +102,14 @@ impl Relay {
         let line = relay.line.clone();
         thread::spawn(move || {
             for client in listener.incoming() {
-                // One that cannot be passed on is closed without a word.
+                // A connection that cannot be passed on is closed.
                 let _ = line.lock().unwrap().connect(client.unwrap());
             }
         });
         relay
     }
 
-    /// Breaks off all connections, and lets none through.
+    /// Breaks all connections, and lets none through until `mend`.
     pub(crate) fn cut(&self) {
         let line = std::mem::take(&mut *self.line.lock().unwrap());
         for socket in &line.sockets {
