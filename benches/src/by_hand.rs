@@ -118,7 +118,7 @@ fn lag<C: Contender>(deliveries: usize) -> Pass<'static> {
     (C::NAME, Box::new(pass))
 }
 
-/// Subscribe after an id, read all there is, drop.
+/// Subscribes after an id, reads all there is, and drops the subscription.
 fn replay(back: usize, times: usize) -> f64 {
     const KEPT: usize = 1024;
     let stream = EventStream::new();

@@ -102,13 +102,13 @@ fn pass<C: Contender>(load: Load, effort: Effort) -> Pass<'static> {
 }
 
 fn runtime() -> Runtime {
-    Builder::new_multi_thread().worker_threads(2).build().expect("threads can be had")
+    Builder::new_multi_thread().worker_threads(2).build().expect("a runtime")
 }
 
 /// The publisher is a task among the subscribers' tasks, as in a server.
 fn one_publisher<C: Contender>(load: Load, deliveries: usize) -> f64 {
     let (crowd, subscribers) = Crowd::<C>::gather(load);
-    // In the largest crowds one round is as much as a pass elsewhere.
+    // In the largest crowds one round has as many deliveries as a whole pass elsewhere.
     let rounds = (deliveries / load.deliveries(1)).max(2);
     let warm_up = rounds.min(WARM_UP);
     let runtime = runtime();

@@ -1,5 +1,5 @@
-//! How many listen, where the events go, and the rounds of a pass: publish, wait until all have it,
-//! again.
+//! How many subscribers there are, where the events go, and the rounds of a pass: publish, wait
+//! until all have it, repeat.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Load {
 /// Where the events of a round go.
 #[derive(Clone, Copy, Debug)]
 pub enum Spread {
-    /// All into one channel, the next round into the next.
+    /// All into one channel; those of the next round into the next channel.
     One,
     /// Into one channel after the other.
     Each,
@@ -46,7 +46,7 @@ impl Load {
     }
 }
 
-/// A contender with its subscribers, which are yet to be polled.
+/// A contender whose subscribers are yet to be polled.
 pub struct Crowd<C> {
     pub contender: C,
     pub meter: Arc<Meter>,
@@ -54,7 +54,7 @@ pub struct Crowd<C> {
 }
 
 impl<C: Contender> Crowd<C> {
-    /// The window of each contender is full once before anybody subscribes.
+    /// Fills the history of the contender once before anyone subscribes.
     pub fn gather(load: Load) -> (Self, Vec<impl Future<Output = ()> + Send + 'static + use<C>>) {
         let contender = C::new(load.channels);
         let meter = Arc::new(Meter::default());

@@ -1,4 +1,4 @@
-//! Measures time, memory and allocations against the peers, all by turns in one run.
+//! Measures time, memory and allocations against the peers, which all take turns in one run.
 
 mod by_hand;
 mod delivery;
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     };
     let mut report = Report::default();
     println!(
-        "{LEGEND}\nMedians of {} passes by turns; ratios are medians of the ratios of each turn.",
+        "{LEGEND}\nMedians of {} passes by turns; a ratio is the median of the turns' ratios.",
         effort.turns
     );
     delivery::measure(&mut report, effort);

@@ -1,4 +1,4 @@
-//! Bytes and allocations, counted by the allocator: exact, so once is enough.
+//! Bytes and allocations, counted by the allocator. The counts are exact, so once is enough.
 
 use allocation_counter::measure as count;
 use eventstream::{Event, EventStream};
@@ -51,7 +51,7 @@ pub(crate) fn measure(report: &mut Report) {
     }
 }
 
-/// What `f` leaves allocated, for each of the idle.
+/// The bytes that `f` leaves allocated, per idle subscriber or channel.
 fn left_by<T>(f: impl FnOnce() -> T) -> f64 {
     let mut kept = None;
     let info = count(|| kept = Some(f()));
@@ -127,7 +127,7 @@ fn allocations<C: Contender>(subscribers: usize, build: impl Fn()) -> f64 {
     (all - built) as f64 / EVENTS as f64
 }
 
-/// The most that was allocated at any time.
+/// The most bytes that were allocated at any time.
 fn never_polled(event: &Event) -> f64 {
     let stream = EventStream::new();
     let _reader = stream.subscribe("a");

@@ -1,19 +1,22 @@
-//! The event that everybody delivers: 138 bytes on the wire where its number has five digits.
+//! The event that all contenders deliver: 138 bytes on the wire if its number has five digits.
 
 use bytes::Bytes;
 use eventstream::Event;
 
-/// As long as the epoch in our ids, so that all contenders send frames of the same length.
+/// As long as the epoch in eventstream's ids, so that all frames have the same length.
 const EPOCH: &str = "0123456789abc";
 const NAME: &str = "message";
-const DATA: &str = r#"{"match":"4711","score":[2,1],"minute":57,"scorer":"Anna Example","assist":"Berta Example"}"#;
+const DATA: &str = concat!(
+    r#"{"match":"4711","score":[2,1],"minute":57,"#,
+    r#""scorer":"Anna Example","assist":"Berta Example"}"#,
+);
 
-/// Our event, built as a program would.
+/// eventstream's event, built as a program would build it.
 pub fn event() -> Event {
     Event::new(NAME).data(DATA)
 }
 
-/// The peers' event, built alike.
+/// The peers' event, built in the same way.
 #[derive(Clone, Debug)]
 pub struct Message {
     seq: u64,

@@ -9,24 +9,24 @@ use futures::task::AtomicWaker;
 
 use crate::message::wire_len;
 
-/// One for all subscribers of a pass.
+/// One meter for all subscribers of a pass.
 #[derive(Debug, Default)]
 pub struct Meter {
     published: AtomicU64,
     /// Bytes that each subscriber has when it has everything.
     goal: AtomicU64,
-    /// Subscribers that have not yet everything.
+    /// Subscribers that do not have everything yet.
     missing: AtomicUsize,
     driver: AtomicWaker,
 }
 
 impl Meter {
-    /// For the events that go out before anybody subscribes.
+    /// Counts the events that are published before anyone subscribes.
     pub fn skip(&self, events: u64) {
         self.published.fetch_add(events, Ordering::Relaxed);
     }
 
-    /// To be called before `events` are published to `subscribers` who have all that came before.
+    /// To be called before `events` are published to `subscribers` that have all earlier ones.
     pub fn expect(&self, events: u64, subscribers: usize) {
         let before = self.published.fetch_add(events, Ordering::Relaxed);
         let bytes: u64 = (before + 1..=before + events).map(wire_len).sum();
@@ -52,7 +52,7 @@ impl Meter {
     }
 }
 
-/// One for each subscriber.
+/// One count for each subscriber.
 #[derive(Debug)]
 pub struct Count {
     meter: Arc<Meter>,

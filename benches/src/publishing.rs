@@ -1,4 +1,4 @@
-//! Nanoseconds per publication where nobody sleeps: no reader, or readers that are never polled.
+//! Nanoseconds per publication while no reader sleeps: there is none, or none is ever polled.
 
 use std::time::Instant;
 
@@ -28,7 +28,7 @@ pub(crate) fn measure(report: &mut Report, effort: Effort) {
             ],
         );
         report.row(&what, &samples.medians());
-        // With nobody there, D1 refuses the event and keeps nothing: no comparison.
+        // Without subscribers D1 refuses the event and keeps nothing, so there is no comparison.
         if subscribers > 0 {
             let ratio = samples.ratio(Log::NAME, EncodedBroadcast::NAME);
             report.target(format!("ns, {what}, LOG / D1"), ratio, 1.1);
@@ -38,7 +38,7 @@ pub(crate) fn measure(report: &mut Report, effort: Effort) {
     flat(report, effort, "other channels", |n| Box::new(move || among_channels(n, events)));
 }
 
-/// Few and many of something, by turns.
+/// Measures with few and with many of something, by turns.
 fn flat(
     report: &mut Report,
     effort: Effort,

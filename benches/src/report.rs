@@ -47,7 +47,7 @@ impl Report {
         self.targets.push(Target { what: what.into(), value, at_most });
     }
 
-    /// Prints what was asked for and what came out; true if all of it was met.
+    /// Prints the targets and what was measured; true if all targets are met.
     pub fn verdict(&self) -> bool {
         println!("\n{:<64} {:>9} {:>9}", "targets", "measured", "at most");
         for target in &self.targets {

@@ -1,6 +1,6 @@
-//! Contenders by turns, and what can be said of them: medians, and medians of ratios.
+//! Contenders that take turns, and the medians of their figures and of the ratios between them.
 
-/// A contender's name and one pass of it, which gives a figure.
+/// A contender's name, and one pass of it, which returns a figure.
 pub type Pass<'a> = (&'static str, Box<dyn Fn() -> f64 + 'a>);
 
 #[derive(Debug)]
@@ -11,8 +11,8 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// Each contender once a turn; every other turn backwards, so that none is always behind the
-    /// same one.
+    /// Runs each contender once per turn; every other turn backwards, so that none always runs
+    /// after the same one.
     pub fn take(turns: usize, passes: &[Pass<'_>]) -> Self {
         let mut figures = vec![Vec::new(); passes.len()];
         for turn in 0..turns {

@@ -1,5 +1,5 @@
-//! How fast events go out through a real Pushpin: one POST an event against batches, and beside a
-//! dead endpoint.
+//! How fast events go out through a real Pushpin: one POST per event against batches, and batches
+//! beside a dead endpoint.
 
 #[path = "../../../tests/common/pushpin.rs"]
 mod pushpin;
@@ -19,7 +19,7 @@ use pushpin::{free_port, Pushpin, Setup};
 const SINGLY: usize = 1_000;
 const TOGETHER: usize = 20_000;
 const TURNS: usize = 5;
-/// Where the proxy holds every client.
+/// The channel on which the proxy holds every client.
 const CHANNEL: &str = "bench";
 
 fn main() -> ExitCode {
@@ -42,7 +42,8 @@ fn main() -> ExitCode {
         let together = rate(proxy.front, vec![live.clone()], TOGETHER, false);
         let with_dead = rate(proxy.front, vec![live.clone(), dead.clone()], TOGETHER, false);
         println!(
-            "one POST an event {singly:.0}/s, without waiting {together:.0}/s, beside a dead endpoint {with_dead:.0}/s"
+            "one POST an event {singly:.0}/s, without waiting {together:.0}/s, \
+             beside a dead endpoint {with_dead:.0}/s"
         );
         batching.push(together / singly);
         beside_dead.push(with_dead / together);
@@ -73,8 +74,8 @@ fn median(mut ratios: Vec<f64>) -> f64 {
     ratios[ratios.len() / 2]
 }
 
-/// Events per second from the first call until the first endpoint has accepted all, and a client
-/// behind the proxy has them all, in order.
+/// Events per second from the first call until the first endpoint has accepted all. Asserts that a
+/// client behind the proxy gets them all, in order.
 fn rate(front: SocketAddr, endpoints: Vec<Endpoint>, events: usize, wait_for_each: bool) -> f64 {
     let limits = Limits::default().grip_queue(events);
     let stream = EventStream::builder().grip(endpoints).limits(limits).build().expect("a stream");
@@ -92,7 +93,7 @@ fn rate(front: SocketAddr, endpoints: Vec<Endpoint>, events: usize, wait_for_eac
         }
         let elapsed = start.elapsed();
         client.join().expect("all arrived in order");
-        // A dead endpoint takes its time to fail; nobody waits for it.
+        // A dead endpoint takes its time to fail, so it is not waited for.
         if stream.stats().grip.len() == 1 {
             assert!(block_on(join_all(publishing)).iter().all(Result::is_ok));
         }
@@ -103,12 +104,12 @@ fn rate(front: SocketAddr, endpoints: Vec<Endpoint>, events: usize, wait_for_eac
     events as f64 / elapsed.as_secs_f64()
 }
 
-/// Reads until all events have come, each after the one before it.
+/// Reads until all events have come, and asserts that they come in order.
 fn client(front: SocketAddr, events: usize) -> JoinHandle<()> {
     let answer = ureq::get(format!("http://{front}/events")).call().expect("an answer");
     let lines =
         BufReader::new(answer.into_body().into_reader()).lines().map(|line| line.expect("text"));
-    // The proxy holds a client a moment after it has answered it.
+    // The proxy begins to hold a client only a moment after it has answered it.
     thread::sleep(Duration::from_millis(200));
     thread::spawn(move || {
         let mut data = lines.filter_map(|line| line.strip_prefix("data: ").map(str::to_owned));
@@ -118,7 +119,7 @@ fn client(front: SocketAddr, events: usize) -> JoinHandle<()> {
     })
 }
 
-/// Holds whoever comes.
+/// An origin that answers every request with a hold.
 fn origin() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = listener.local_addr().expect("bound");
@@ -128,8 +129,9 @@ fn origin() -> SocketAddr {
             thread::spawn(move || {
                 while socket.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {
                     let hold = format!(
-                        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nGrip-Hold: stream\r\n\
-                         Grip-Channel: events-{CHANNEL}\r\nContent-Length: 0\r\n\r\n"
+                        "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\
+                         Grip-Hold: stream\r\nGrip-Channel: events-{CHANNEL}\r\n\
+                         Content-Length: 0\r\n\r\n"
                     );
                     if socket.write_all(hold.as_bytes()).is_err() {
                         return;

@@ -1,9 +1,9 @@
 //! Counts instructions per delivery under valgrind: exact to a few per mille, whatever else the
 //! machine does.
 //!
-//! The program starts itself under callgrind, twice for each figure with different numbers of
-//! rounds. The difference is what the rounds cost; all that comes before and after them cancels
-//! out.
+//! The program starts itself under callgrind, twice for each figure, with different numbers of
+//! rounds. The difference is the cost of the additional rounds; everything before and after them
+//! cancels out.
 //!
 //! To see where instructions go: `valgrind --tool=callgrind <this program> <row> <contender>
 //! <rounds>`.
@@ -25,10 +25,10 @@ const SUBSCRIBERS: usize = 500;
 struct Row {
     name: &'static str,
     load: Load,
-    /// More rounds in the longer of the two runs.
+    /// How many more rounds the longer of the two runs has.
     rounds: usize,
     contenders: &'static [Runner],
-    /// What our instructions may be of another contender's.
+    /// Other contenders, and the largest allowed ratio of LOG's instructions to theirs.
     targets: &'static [(&'static str, f64)],
 }
 
@@ -108,7 +108,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if Command::new("valgrind").arg("--version").output().is_err() {
-        eprintln!("valgrind is not installed: it counts the instructions (on Debian: apt-get install valgrind)");
+        eprintln!(
+            "valgrind, which counts the instructions, is not installed \
+             (on Debian: apt-get install valgrind)"
+        );
         return ExitCode::FAILURE;
     }
     let mut report = Report::default();
@@ -150,7 +153,7 @@ fn run<C: Contender>(load: Load, rounds: usize) {
 fn measure(report: &Report, row: &Row, contender: &str) -> f64 {
     report.progress(&format!("{}, {contender}", row.name));
     let count = |rounds| instructions(row.name, contender, rounds);
-    // The shorter run has rounds too, so that both are in the same state when they differ.
+    // The shorter run has rounds too, so that both are in the same state where they differ.
     let more = count(2 * row.rounds) - count(row.rounds);
     more as f64 / row.load.deliveries(row.rounds) as f64
 }
@@ -162,11 +165,11 @@ fn instructions(row: &str, contender: &str, rounds: usize) -> i64 {
         .args([row, contender, &rounds.to_string()])
         .output()
         .expect("valgrind starts");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{row}, {contender}: {told}");
-    let count = told
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{row}, {contender}: {errors}");
+    let count = errors
         .lines()
         .find_map(|line| line.split_once("Collected : "))
         .map(|(_, count)| count.trim());
-    count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no count in: {told}"))
+    count.and_then(|count| count.parse().ok()).unwrap_or_else(|| panic!("no count in: {errors}"))
 }

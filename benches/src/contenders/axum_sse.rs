@@ -30,7 +30,7 @@ impl Contender for AxumSse {
     }
 
     fn publish(&self, _: usize) {
-        // Refused only where nobody listens.
+        // Refused only if nobody listens.
         let _ = self.sender.send(Message::new(self.seq.fetch_add(1, Ordering::Relaxed)));
     }
 

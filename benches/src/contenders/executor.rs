@@ -1,4 +1,4 @@
-//! EXEC and EXECr: no channel at all. Each publication wakes all tasks, and these count.
+//! EXEC and EXECr: no channel at all. Each publication wakes all tasks, which only count.
 
 use std::future::{poll_fn, Future};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,9 +9,9 @@ use super::Contender;
 use crate::message::wire_len;
 use crate::meter::Count;
 
-/// Wakers are left once and stay: the least an executor can do for a delivery.
+/// Wakers are registered once and stay: the least an executor can do for a delivery.
 pub type ExecutorOnly = Tasks<false>;
-/// Wakers are taken by each publication and left anew by each poll, as any channel has it.
+/// Wakers are taken by each publication and registered again by each poll, as in any channel.
 pub type ExecutorAndReArm = Tasks<true>;
 
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ impl<const RE_ARM: bool> Contender for Tasks<RE_ARM> {
                 shared.wakers.lock().expect("no panic").push(waker);
                 arms = RE_ARM;
             }
-            // After the waker was left: what comes later wakes.
+            // Read after the waker was registered: whatever comes later wakes the task.
             let newest = shared.seq.load(Ordering::Acquire);
             if seen < newest {
                 let bytes: u64 = (seen + 1..=newest).map(wire_len).sum();

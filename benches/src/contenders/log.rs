@@ -1,4 +1,4 @@
-//! Ours, through the public API.
+//! eventstream, through its public API.
 
 use std::future::Future;
 
@@ -13,7 +13,7 @@ use crate::meter::Count;
 pub struct Log {
     stream: EventStream,
     names: Vec<String>,
-    /// Handles to the channels, as the peers' senders are.
+    /// Handles to the channels, like the peers' senders.
     publishers: Vec<ChannelPublisher>,
 }
 
@@ -53,7 +53,7 @@ impl Contender for Log {
     }
 }
 
-/// The same by `publish` with the channel's name, whose future is polled once.
+/// The same by `publish` with the channel's name; its future is polled once.
 #[derive(Debug)]
 pub struct ByName(Log);
 
@@ -65,7 +65,7 @@ impl Contender for ByName {
     }
 
     fn publish(&self, channel: usize) {
-        // Not ready where it gives way to readers: the event is delivered all the same.
+        // Not ready if it yields to readers: the event is delivered nevertheless.
         if let Some(outcome) = self.0.stream.publish(&self.0.names[channel], event()).now_or_never()
         {
             outcome.expect("valid");

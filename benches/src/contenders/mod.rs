@@ -1,4 +1,4 @@
-//! Ours and its peers behind one interface.
+//! eventstream and its peers behind one interface.
 
 mod async_broadcast;
 mod axum_sse;
@@ -16,17 +16,18 @@ pub use tokio_broadcast::{EncodedBroadcast, ReceiveLoop, StructBroadcast};
 
 use crate::meter::Count;
 
-/// Events a peer's channel holds, as many as our default history.
+/// How many events a peer's channel holds: as many as eventstream's default history.
 pub const CAPACITY: usize = 1024;
 
 pub const LEGEND: &str = "\
-LOG    eventstream: publisher().try_publish            by name  eventstream: publish by name, polled once
+LOG    eventstream: publisher().try_publish            \
+by name  eventstream: publish by name, polled once
 D1     tokio broadcast of encoded Bytes, as a stream   D1r  the same by `recv` in a loop
 D0     tokio broadcast of a struct, each subscriber encodes   D0x  axum's Sse over that
 D2     async-broadcast of encoded Bytes                EXEC the executor alone: wake and count
-                                                       EXECr  the same, and leave the waker again";
+                                                       EXECr  the same, and re-arm the waker";
 
-/// A way to get events to many subscribers. Each publication builds its event anew.
+/// A way to get events to many subscribers. Each publication builds a new event.
 pub trait Contender: Send + Sync + 'static {
     const NAME: &'static str;
 
@@ -34,7 +35,7 @@ pub trait Contender: Send + Sync + 'static {
 
     fn publish(&self, channel: usize);
 
-    /// Subscribes now; the future reads for ever and counts.
+    /// Subscribes now; the future reads forever and counts.
     fn subscribe(
         &self,
         channels: &[usize],

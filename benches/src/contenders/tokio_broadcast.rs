@@ -1,4 +1,4 @@
-//! tokio's broadcast channel, one for each of our channels.
+//! tokio's broadcast channel, one for each channel.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,7 +49,7 @@ impl Payload for Message {
     }
 }
 
-/// Read as streams, which is what an answer's body is made from.
+/// Read as streams, from which an answer's body is made.
 #[derive(Debug)]
 pub struct Streams<T> {
     seq: AtomicU64,
@@ -68,7 +68,7 @@ impl<T: Payload> Contender for Streams<T> {
 
     fn publish(&self, channel: usize) {
         let message = Message::new(self.seq.fetch_add(1, Ordering::Relaxed));
-        // Refused only where nobody listens.
+        // Refused only if nobody listens.
         let _ = self.senders[channel].send(T::of(message));
     }
 
@@ -93,7 +93,7 @@ impl<T: Payload> Contender for Streams<T> {
     }
 }
 
-/// D1r: D1 without the stream, `recv` in a loop. Leaner, but nothing that a server could send.
+/// D1r: D1 without the stream, `recv` in a loop. Leaner, but not a body that a server could send.
 #[derive(Debug)]
 pub struct ReceiveLoop(EncodedBroadcast);
 

@@ -10,14 +10,14 @@ pub(crate) struct Accounts {
     pub(crate) missing: u64,
     pub(crate) duplicates: u64,
     pub(crate) out_of_order: u64,
-    /// Of another channel, or nothing that was ever published.
+    /// Data of another channel, or data that was never published.
     pub(crate) foreign: u64,
-    /// Connections that ended by themselves.
+    /// Connections that ended on their own.
     pub(crate) ended: u64,
 }
 
 impl Accounts {
-    /// Events that did not reach a client once, in their place.
+    /// Events that did not reach a client exactly once and in order.
     pub(crate) fn wrong(&self) -> u64 {
         self.missing + self.duplicates + self.out_of_order + self.foreign
     }

@@ -15,7 +15,7 @@ const WIDTH: f64 = 960.0;
 const MARGIN: f64 = 32.0;
 const LABELS: f64 = 222.0;
 const GUTTER: f64 = 28.0;
-/// The width of a digit, and of what is around a figure, right of a bar.
+/// The width of a digit, and of the space around a figure, right of a bar.
 const DIGIT: f64 = 7.6;
 const AROUND: f64 = 14.0;
 const LINE: f64 = 26.0;
@@ -26,7 +26,8 @@ const FAR_APART: f64 = 25.0;
 const SPREAD: &str = "thin lines go from the least to the most";
 
 const STYLE: &str = "
-    svg { color-scheme: light dark; font-family: system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif; }
+    svg { color-scheme: light dark; font-family: system-ui, -apple-system, 'Segoe UI', Roboto, \
+    'Helvetica Neue', Arial, sans-serif; }
     .card { fill: #ffffff; stroke: #d8dee4; }
     text { fill: #1f2328; font-size: 13px; }
     .title { font-size: 19px; font-weight: 650; }
@@ -135,7 +136,7 @@ pub(crate) fn draw(results: &Results, into: &Path) -> io::Result<()> {
     let Some(crowd) = figures.crowds(Row::Idle).pop() else { return Ok(()) };
     let memory = |title: &str, row| {
         let mut bars = bars(figures, row, crowd);
-        // It keeps no state of a connection, and would stretch the scale.
+        // The bound keeps no state of a connection, and would stretch the scale.
         bars.retain(|bar| bar.kind != Kind::Bound);
         for bar in &mut bars {
             *bar = Bar::new(bar.label, bar.kind, bar.spread.map(|bytes| bytes / 1024.0));
@@ -160,7 +161,7 @@ fn bars(figures: &Figures, row: Row, crowd: usize) -> Vec<Bar> {
     CONTENDERS.iter().filter_map(bar).collect()
 }
 
-/// The line goes from the median to the 99 of 100.
+/// Bars whose line goes from the median to the 99th percentile.
 fn latencies(figures: &Figures, crowd: usize) -> Vec<Bar> {
     let mut bars = bars(figures, Row::LatencyMedian, crowd);
     let most = self::bars(figures, Row::Latency99, crowd);
@@ -206,16 +207,18 @@ fn picture(
     );
     let height = y + MARGIN - 8.0;
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
+         width=\"{WIDTH}\" height=\"{height}\" \
          role=\"img\">\n<title>{}</title>\n<style>{STYLE}</style>\n\
-         <rect class=\"card\" x=\"0.5\" y=\"0.5\" width=\"{}\" height=\"{}\" rx=\"10\"/>\n{body}</svg>\n",
+         <rect class=\"card\" x=\"0.5\" y=\"0.5\" width=\"{}\" height=\"{}\" rx=\"10\"/>\n\
+         {body}</svg>\n",
         escaped(title),
         WIDTH - 1.0,
         height - 1.0
     )
 }
 
-/// Where the next section begins.
+/// Draws a section, and returns where the next one begins.
 fn draw_section(body: &mut String, section: &Section, mut y: f64) -> f64 {
     if !section.title.is_empty() {
         y += 28.0;
@@ -238,12 +241,14 @@ fn draw_section(body: &mut String, section: &Section, mut y: f64) -> f64 {
             let (top, bottom) = (y + 10.0, y + 14.0 + height);
             let _ = writeln!(
                 body,
-                "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{top:.1}\" y2=\"{bottom:.1}\"/>"
+                "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" \
+                 y1=\"{top:.1}\" y2=\"{bottom:.1}\"/>"
             );
             let label = if tick == 0.0 { "0".to_owned() } else { plain(tick) };
             let _ = writeln!(
                 body,
-                "<text class=\"tick\" text-anchor=\"middle\" x=\"{at:.1}\" y=\"{:.1}\">{label}</text>",
+                "<text class=\"tick\" text-anchor=\"middle\" x=\"{at:.1}\" y=\"{:.1}\">\
+                 {label}</text>",
                 bottom + 13.0
             );
         }
@@ -278,13 +283,15 @@ fn draw_bar(body: &mut String, bar: &Bar, scale: &Scale, unit: &str, x: f64, mid
     let (top, length) = (middle - BAR / 2.0, scale.at(median).max(1.5));
     let _ = writeln!(
         body,
-        "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{top:.1}\" width=\"{length:.1}\" height=\"{BAR}\" rx=\"2.5\"/>"
+        "<rect class=\"{class}\" x=\"{x:.1}\" y=\"{top:.1}\" width=\"{length:.1}\" \
+         height=\"{BAR}\" rx=\"2.5\"/>"
     );
     let (from, to) = (x + scale.at(least), x + scale.at(most));
     if to - from > 1.0 {
         let _ = writeln!(
             body,
-            "<line class=\"spread\" x1=\"{from:.1}\" x2=\"{to:.1}\" y1=\"{middle:.1}\" y2=\"{middle:.1}\"/>"
+            "<line class=\"spread\" x1=\"{from:.1}\" x2=\"{to:.1}\" \
+             y1=\"{middle:.1}\" y2=\"{middle:.1}\"/>"
         );
     }
     let class = if bar.kind == Kind::Ours { "figure ours" } else { "figure" };
@@ -297,7 +304,7 @@ fn draw_bar(body: &mut String, bar: &Bar, scale: &Scale, unit: &str, x: f64, mid
     );
 }
 
-/// Everybody in any of the columns; bounds first, then by figure in the last column that has one.
+/// All labels of the columns: bounds first, then by figure in the last column that has one.
 fn labels(section: &Section) -> Vec<(&'static str, Kind)> {
     let mut labels: Vec<(bool, f64, &'static str, Kind)> = Vec::new();
     for bar in section.columns.iter().rev().flat_map(|column| &column.bars) {
@@ -320,7 +327,7 @@ struct Scale {
 impl Scale {
     fn over(bars: &[Bar], width: f64) -> Self {
         let to = bars.iter().map(|bar| bar.spread.most).fold(0.0, f64::max).max(1e-6);
-        // What is next to nothing does not stretch a logarithmic scale.
+        // Figures that are next to nothing must not stretch a logarithmic scale.
         let smallest =
             bars.iter().map(|bar| bar.spread.median).filter(|figure| *figure > to * 1e-4);
         let smallest = smallest.fold(to, f64::min);
@@ -371,7 +378,7 @@ fn escaped(text: &str) -> String {
         .replace(" x ", " \u{d7} ")
 }
 
-/// Without zeros at its end.
+/// Without trailing zeros.
 fn plain(figure: f64) -> String {
     let text = format!("{figure:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

@@ -1,4 +1,4 @@
-//! Who takes part: ours, the peers, and the bounds between which a server can be.
+//! The contenders: eventstream, its peers, and the bounds between which a server can be.
 
 use std::env;
 use std::fs;
@@ -12,17 +12,17 @@ use crate::process::{Ending, Process};
 
 #[derive(Debug)]
 pub(crate) struct Contender {
-    /// On the command line and in the results.
+    /// The name on the command line and in the results.
     pub(crate) name: &'static str,
-    /// In tables and pictures.
+    /// The name in tables and pictures.
     pub(crate) label: &'static str,
     pub(crate) kind: Kind,
     program: Program,
     /// Has a way to publish many events at once.
     pub(crate) batches: bool,
-    /// Has any number of channels, which can be compared.
+    /// Has any number of channels, and is measured with many.
     pub(crate) many_channels: bool,
-    /// Takes so much longer that it is spared the bursts to the largest crowd.
+    /// Takes so long that the bursts to the largest crowd are left out.
     pub(crate) slow: bool,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Contender {
 pub(crate) enum Kind {
     Ours,
     Peer,
-    /// No server anyone would use.
+    /// Not a server that anyone would use.
     Bound,
     /// Subscribes nobody: only its memory is of interest.
     Silent,
@@ -101,7 +101,7 @@ impl Contender {
         Ok(Server { process, address: local(port), dialect: Dialect::Order })
     }
 
-    /// What keeps it from taking part on this machine.
+    /// Why it cannot take part on this machine, if it cannot.
     pub(crate) fn obstacle(&self) -> Option<String> {
         match self.program {
             Program::Own => None,
@@ -122,7 +122,7 @@ pub(crate) fn own(args: &[&str]) -> io::Result<Command> {
     Ok(command)
 }
 
-/// What a program says of its version.
+/// What a program prints about its version.
 pub(crate) fn version(program: &str, flag: &str) -> Result<String, String> {
     let output =
         Command::new(program).arg(flag).output().map_err(|error| format!("{program}: {error}"))?;
@@ -130,7 +130,7 @@ pub(crate) fn version(program: &str, flag: &str) -> Result<String, String> {
     Ok(String::from_utf8_lossy(&said).trim().to_owned())
 }
 
-/// Where the files of the peers are that are not Rust.
+/// The directory with the files of the peers that are not Rust.
 pub(crate) fn peers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")
 }
@@ -143,7 +143,7 @@ fn node(file: &str) -> io::Result<Command> {
 
 const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
-/// nginx takes no port that is free and tells it, so one is looked for.
+/// nginx cannot choose a free port and report it, so one is chosen here.
 fn nginx() -> io::Result<Server> {
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     // Beside this program, where the next run finds it again.

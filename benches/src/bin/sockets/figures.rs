@@ -1,4 +1,4 @@
-//! What came out: figures by contender, row and size of the crowd, one for each turn.
+//! The figures, by contender, row and size of the crowd, one for each turn.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Row {
-    /// Server CPU per delivery, microseconds; then the user's part of it.
+    /// Server CPU per delivery, microseconds; then the user-mode part of it.
     Single,
     SingleUser,
-    /// From the stamp of an event to its arrival, microseconds.
+    /// From the timestamp of an event to its arrival, microseconds.
     LatencyMedian,
     Latency99,
     /// Server CPU per delivery, microseconds: 100 events published one after the other; in one
@@ -57,7 +57,7 @@ pub(crate) struct Series {
     samples: BTreeMap<usize, f64>,
 }
 
-/// The median, and between what the samples lie.
+/// The median, and the range of the samples.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -124,7 +124,7 @@ impl Figures {
         median(joined.collect())
     }
 
-    /// The sizes of crowds there are figures of, by size.
+    /// The sizes of the crowds that have figures, in ascending order.
     pub(crate) fn crowds(&self, row: Row) -> Vec<usize> {
         let mut crowds: Vec<_> = self
             .0

@@ -1,4 +1,4 @@
-//! Runs a program that has children of its own, and ends it in order when standard input is closed.
+//! Runs a program that has child processes, and ends it properly when standard input is closed.
 
 use std::io::{self, BufRead, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{kill_process, Pid, Signal};
 
-/// Until a program listens.
+/// How long a program may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Reads the address that the program will listen on, and writes a line when it does.
@@ -23,13 +23,13 @@ pub(crate) fn run(program: &str, args: &[&str]) -> io::Result<()> {
         println!("ready");
         input.read_to_end(&mut Vec::new())
     })();
-    // It fails only where the program has ended.
+    // This fails only if the program has ended.
     let _ = kill_process(pid, Signal::TERM);
     child.wait()?;
     outcome.map(drop)
 }
 
-/// A program that does not say when it listens has to be asked again and again.
+/// The program does not report when it listens, so this keeps trying to connect.
 fn wait_for(address: SocketAddr) -> io::Result<()> {
     let start = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! When and on what it was measured, with no names.
+//! The date and the machine of a run, without names.
 
 use std::fs;
 use std::thread;
@@ -14,7 +14,7 @@ pub(crate) struct Machine {
     pub(crate) cores: usize,
     pub(crate) memory_gb: u64,
     pub(crate) kernel: String,
-    /// Of what takes part, as far as they can be found out.
+    /// The versions of the contenders, as far as they can be found out.
     pub(crate) versions: Vec<String>,
 }
 
@@ -27,7 +27,7 @@ impl Machine {
             .nth(1)
             .and_then(|total| total.parse::<f64>().ok())
             .unwrap_or(0.0);
-        // What a distributor adds after the numbers says nothing here.
+        // What a distribution appends to the numbers is of no interest here.
         let kernel = read("/proc/sys/kernel/osrelease");
         let kernel = kernel.trim().split('-').next().unwrap_or_default().to_owned();
         Self {

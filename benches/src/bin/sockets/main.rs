@@ -1,23 +1,25 @@
-//! Measures servers over sockets: ours on each runtime and inside axum, the peers, and the bounds,
-//! all by turns in one run.
+//! Measures servers over sockets: eventstream on each runtime and inside axum, the peers, and the
+//! bounds, which all take turns in one run.
 //!
 //! ```text
 //! benches/peers/setup.sh                                  # once: the peers that are not Rust
-//! cargo run --release --manifest-path benches/Cargo.toml --features sockets --bin sockets [-- OPTIONS]
+//! cargo run --release --manifest-path benches/Cargo.toml --features sockets --bin sockets \
+//!     [-- OPTIONS]
 //! cargo run --release --manifest-path benches/Cargo.toml --features sockets --bin sockets -- draw
 //! ```
 //!
-//! Servers and the load generator are processes of their own. The generator opens N connections,
-//! has the server publish one event or a hundred, waits until everybody has received all of them,
-//! and accounts for each delivery by its number; the run reads what the server used meanwhile: CPU,
-//! all threads and children included, and memory. A figure is a median over the turns, a ratio the
-//! median of the ratios of each turn: **only ratios inside one run mean anything**.
+//! Each server and the load generator run in separate processes. The generator opens N connections,
+//! has the server publish one event or a hundred, waits until every connection has received all of
+//! them, and accounts for each delivery by its number. Meanwhile the run reads what the server
+//! uses: CPU, all threads and children included, and memory. A figure is a median over the turns,
+//! and a ratio is the median of the turns' ratios: **only ratios within one run are meaningful**.
 //!
 //! A full run takes a quarter of an hour, prints a table and the targets, and writes
 //! `results/sockets.json` and pictures beside it. With `--quick` (three minutes), `--only
 //! NAME,...`, or `--crowds N,...` less is measured, and written to the target directory instead;
-//! `--turns N` changes how often. `draw` draws the pictures of the kept results anew. A peer that
-//! is missing is skipped by name. Ends with failure where an event of ours was lost.
+//! `--turns N` sets the number of turns. `draw` draws the pictures of the kept results again. A
+//! peer that is missing is skipped, and the output says so. The program fails if an event of
+//! eventstream was lost.
 
 mod accounts;
 mod chart;
@@ -102,7 +104,7 @@ impl Options {
                     options.crowds.as_ref().ok_or("--crowds takes numbers")?;
                 }
                 "--only" => options.contenders = only(args.next().ok_or("--only takes names")?)?,
-                _ => return Err(format!("{arg:?} is not understood")),
+                _ => return Err(format!("{arg:?} is not an option")),
             }
         }
         Ok(options)
@@ -134,7 +136,7 @@ impl Options {
         eprintln!("written to {}", to.display());
         match accounts.wrong() {
             0 => Ok(()),
-            wrong => Err(io::Error::other(format!("{wrong} events of ours went wrong"))),
+            wrong => Err(io::Error::other(format!("{wrong} events of eventstream went wrong"))),
         }
     }
 }
@@ -145,7 +147,7 @@ fn only(names: &str) -> Result<Vec<&'static Contender>, String> {
         CONTENDERS
             .iter()
             .find(|known| known.name == name)
-            .ok_or_else(|| format!("{name:?} is none of {}", known()))
+            .ok_or_else(|| format!("{name:?} is not one of {}", known()))
     };
     names.split(',').map(find).collect()
 }

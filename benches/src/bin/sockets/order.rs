@@ -2,13 +2,13 @@
 
 use rustix::time::{clock_gettime, ClockId};
 
-/// Data of this many bytes make an event of 138 bytes on our wire.
+/// Data of this many bytes make an event of 138 bytes on eventstream's wire.
 pub(crate) const SMALL: usize = 91;
 pub(crate) const LARGE: usize = 1000;
 
-/// The header of the answer: nanoseconds that publishing took.
+/// The header of the answer that has the nanoseconds that publishing took.
 pub(crate) const TOOK: &str = "publishing-took";
-/// How the data begins; what does not begin so is no event of ours.
+/// How the data begins; anything else is not an event of this benchmark.
 pub(crate) const SEQ: &str = r#"{"seq":"#;
 pub(crate) const AT: &str = r#","at":"#;
 
@@ -19,7 +19,7 @@ pub(crate) struct Order {
     from: u64,
     events: u64,
     size: usize,
-    /// In one call, where the server has one for that.
+    /// In one call, if the server has one for that.
     pub(crate) as_batch: bool,
 }
 
@@ -42,7 +42,7 @@ impl Order {
         })
     }
 
-    /// The events, each stamped when it is asked for.
+    /// The events; each gets its timestamp when it is asked for.
     pub(crate) fn events(&self) -> impl Iterator<Item = (u64, String)> + use<> {
         let size = self.size;
         (self.from..self.from + self.events).map(move |seq| (seq, data(seq, size)))

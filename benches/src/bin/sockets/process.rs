@@ -8,8 +8,7 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// A process that ends when its standard input is closed, and is killed if it is one of a kind that
-/// may not.
+/// A process that is ended by closing its standard input, and is then killed or waited for.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
@@ -21,7 +20,7 @@ pub(crate) struct Process {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Ending {
     Kill,
-    /// It has children of its own to end, and is waited for.
+    /// The process has child processes to end, and is waited for.
     Wait,
 }
 
@@ -53,12 +52,12 @@ impl Process {
     pub(crate) fn hear(&mut self) -> io::Result<String> {
         let mut line = String::new();
         if self.stdout.read_line(&mut line)? == 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended"));
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the process has ended"));
         }
         Ok(line.trim_end().to_owned())
     }
 
-    /// What it and its children have used so far.
+    /// What the process and its children have used so far.
     pub(crate) fn cpu(&self) -> Cpu {
         let mut cpu = Cpu::default();
         for pid in self.family() {
@@ -68,8 +67,8 @@ impl Process {
                 cpu.total += ran.split(' ').next().and_then(|ran| ran.parse().ok()).unwrap_or(0.0);
             }
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            // A name may hold anything, so fields are counted from its end: user and system are the
-            // 14th and 15th.
+            // The name may contain anything, so fields are counted from its end: user and system
+            // are the 14th and 15th.
             let fields = stat.rsplit(") ").next().unwrap_or_default();
             let mut ticks = fields.split(' ').skip(11).map(|ticks| ticks.parse().unwrap_or(0.0));
             cpu.user += ticks.next().unwrap_or(0.0);
@@ -78,7 +77,7 @@ impl Process {
         cpu
     }
 
-    /// Bytes of memory, shared ones by their share.
+    /// Bytes of memory; shared pages count in proportion.
     pub(crate) fn pss(&self) -> f64 {
         let kilobytes = |pid| {
             let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
@@ -102,7 +101,7 @@ impl Process {
 }
 
 impl Cpu {
-    /// What was used since then, and the user's part of it.
+    /// What was used since then, and the user-mode part of it.
     pub(crate) fn since(self, before: Self) -> (f64, f64) {
         let total = self.total - before.total;
         let (user, system) = (self.user - before.user, self.system - before.system);
@@ -114,7 +113,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.stdin = None;
         if self.ending == Ending::Kill {
-            // It fails only where the process has ended.
+            // This fails only if the process has ended.
             let _ = self.child.kill();
         }
         let _ = self.child.wait();

@@ -1,4 +1,4 @@
-//! The results as they are kept: in a file, and in a table for people.
+//! The results, kept in a file and printed as a table.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -35,7 +35,7 @@ impl Results {
         fs::write(to, serde_json::to_string_pretty(self)? + "\n")
     }
 
-    /// What became of our own events.
+    /// What became of the events of all eventstream servers.
     pub(crate) fn our_accounts(&self) -> Accounts {
         let ours = CONTENDERS.iter().filter(|contender| contender.kind == Kind::Ours);
         let mut sum = Accounts::default();
@@ -49,7 +49,10 @@ impl Results {
             "Medians of {} turns, (least to most). nchan's CPU includes a POST for each event;",
             self.turns
         );
-        println!("our keep-alive is on, the peers' is as they come. Latencies include the load generator's share of the cores.");
+        println!(
+            "eventstream's keep-alive is on, the peers have their defaults. \
+             Latencies include the load generator's share of the cores."
+        );
         for (row, title) in Row::ALL {
             let crowds = self.figures.crowds(row);
             if crowds.is_empty() {

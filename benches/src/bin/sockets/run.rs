@@ -27,15 +27,15 @@ pub(crate) struct Effort {
 const SPARE: u64 = 200;
 /// Events of a burst.
 const BURST: u64 = 100;
-/// Phases of one publish after the other to a single subscriber.
+/// Rounds of publishing to a single subscriber.
 const PUBLISHES: u64 = 50;
 
-/// What a run brings.
+/// What a run finds.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) figures: Figures,
     pub(crate) accounts: BTreeMap<String, Accounts>,
-    /// Who or what was left out, and why.
+    /// What was left out, and why.
     pub(crate) skipped: Vec<String>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn run(effort: &Effort, contenders: &[&Contender], report: &Report) -
         for &crowd in &crowds {
             let largest = crowds.last() == Some(&crowd);
             for place in 0..present.len() {
-                // Every other turn backwards, so that none is always behind the same one.
+                // Every other turn goes backwards, so that none always runs after the same one.
                 let contender =
                     present[if turn % 2 == 0 { place } else { present.len() - 1 - place }];
                 report.progress(&format!(
@@ -111,7 +111,7 @@ impl Pass<'_> {
     fn measure(&mut self, largest: bool) -> io::Result<()> {
         let silent = self.contender.kind == Kind::Silent;
         let mut stage = Stage::start(self.contender)?;
-        // What is made once is there before memory is looked at.
+        // Everything that is allocated once is there before memory is measured.
         stage.open(1, 1)?;
         if !silent {
             stage.warm_up()?;
@@ -148,7 +148,7 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// With as many channels as connections.
+    /// Measures with as many channels as connections.
     fn measure_channels(&mut self) -> io::Result<()> {
         let channels = self.crowd;
         let mut stage = Stage::start(self.contender)?;
@@ -175,7 +175,7 @@ impl Pass<'_> {
         Ok(outcome.publish)
     }
 
-    /// As many rounds as the time of a phase allows.
+    /// Runs as many rounds as the time of a phase allows.
     fn phase(
         &mut self,
         stage: &mut Stage,
@@ -187,7 +187,7 @@ impl Pass<'_> {
         self.account(&outcome);
         let each = trial * if as_batch { 1.0 } else { (events / events.min(10)) as f64 };
         let rounds = (self.phase / each.max(1.0)).clamp(1.0, 2_000.0) as u64;
-        // Longer, as the user's part of it is sampled.
+        // Longer, because the user-mode part of the time is sampled.
         let rounds = if row == Row::Single { (rounds * 2).max(5) } else { rounds };
         let (outcome, total, user) = stage.publish(rounds, events, SMALL, as_batch)?;
         self.account(&outcome);
@@ -211,7 +211,7 @@ impl Pass<'_> {
     }
 }
 
-/// A server and a load generator of its own.
+/// A server and its own load generator.
 struct Stage {
     server: Server,
     load: Process,
@@ -247,7 +247,8 @@ impl Stage {
         }
     }
 
-    /// With the server's CPU meanwhile in nanoseconds: the total, and the user's part.
+    /// The outcome, and the server's CPU meanwhile in nanoseconds: the total, and the user-mode
+    /// part.
     fn publish(
         &mut self,
         rounds: u64,
@@ -282,7 +283,7 @@ impl Stage {
     }
 }
 
-/// As far as it goes; children inherit it.
+/// Raises the limit of open files as far as it goes; children inherit it.
 fn raise_file_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };

@@ -1,11 +1,11 @@
-//! What was asked for, from the figures there are.
+//! The targets, checked against the figures of a run.
 
 use eventstream_benches::report::Report;
 
 use crate::accounts::Accounts;
 use crate::figures::{Figures, Row};
 
-/// Those whose figures were not measured are left out.
+/// Targets whose figures were not measured are left out.
 pub(crate) fn targets(figures: &Figures, accounts: &Accounts, report: &mut Report) {
     let mut ratio = |what: &str, row, connections, ours, theirs, at_most| {
         if let Some(ratio) =
@@ -42,7 +42,7 @@ pub(crate) fn targets(figures: &Figures, accounts: &Accounts, report: &mut Repor
         );
     }
 
-    // Pages are counted, so only a large crowd tells bytes.
+    // Memory is counted in pages, so only a large crowd shows single bytes.
     let Some(crowd) = figures.crowds(Row::Idle).pop() else { return };
     let more = |ours: f64, theirs: f64| ours - theirs;
     if let Some(bytes) = figures.paired(("tokio", Row::Idle), ("hyper", Row::Idle), crowd, more) {

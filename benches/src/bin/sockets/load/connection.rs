@@ -12,7 +12,7 @@ use super::decoder::{Decoder, Part};
 use super::latency::Latencies;
 use crate::order::{now, AT, SEQ};
 
-/// Connections from one address: below the number of ports there are for it.
+/// Connections from one address: fewer than an address has ports.
 const PER_ADDRESS: usize = 4000;
 
 /// What all connections of a phase have received together.
@@ -20,11 +20,11 @@ const PER_ADDRESS: usize = 4000;
 pub(super) struct Tally {
     /// Deliveries still to come.
     pub(super) left: u64,
-    /// Answers whose head has come and is good.
+    /// Answers with status 200 so far.
     pub(super) answered: usize,
     pub(super) duplicates: u64,
     pub(super) out_of_order: u64,
-    /// Of another channel, or nothing that was ever published.
+    /// Data of another channel, or data that was never published.
     pub(super) foreign: u64,
     /// Connections that ended or were refused.
     pub(super) ended: u64,
@@ -40,7 +40,7 @@ pub(super) struct Connection {
 
 #[derive(Debug)]
 struct Received {
-    /// Is on the channel that events are published on.
+    /// Whether the connection is on the channel that events are published on.
     concerned: bool,
     /// The seq that comes next.
     next: u64,
@@ -53,15 +53,17 @@ impl Connection {
     pub(super) fn open(to: SocketAddr, index: usize, channel: usize) -> io::Result<Self> {
         let socket = connect(to, index)?;
         let mut socket = TcpStream::from_std(socket);
-        let request =
-            format!("GET /events/c{channel} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n");
-        // A new socket has room for it.
+        let request = format!(
+            "GET /events/c{channel} HTTP/1.1\r\nHost: localhost\r\n\
+             Accept: text/event-stream\r\n\r\n"
+        );
+        // A new socket has room for the request.
         socket.write_all(request.as_bytes())?;
         let received = Received { concerned: channel == 0, next: 0, gaps: Vec::new() };
         Ok(Self { socket, decoder: Decoder::default(), received })
     }
 
-    /// A new phase, whose first event is `from`; true if this connection will receive it.
+    /// Begins a phase whose first event is `from`; true if this connection will receive it.
     pub(super) fn expect(&mut self, from: u64) -> bool {
         self.received.next = from;
         self.received.gaps.clear();
@@ -88,7 +90,7 @@ impl Connection {
                             }
                         }
                     });
-                    // A short read has emptied the socket: epoll tells when more comes.
+                    // A short read has emptied the socket: epoll reports when more comes.
                     if read < buffer.len() {
                         return;
                     }
@@ -106,7 +108,7 @@ impl Connection {
 
 impl Received {
     fn data(&mut self, data: &[u8], now: u64, tally: &mut Tally) {
-        // A greeting or a keep-alive.
+        // It is a greeting or a keep-alive.
         if data.is_empty() {
             return;
         }
@@ -129,7 +131,7 @@ impl Received {
         tally.latencies.add(now.saturating_sub(at));
     }
 
-    /// True if this one was passed over before.
+    /// True if this seq was passed over before.
     fn fill(&mut self, seq: u64) -> bool {
         let Some(index) = self.gaps.iter().position(|gap| gap.contains(&seq)) else { return false };
         let gap = self.gaps.swap_remove(index);
@@ -151,8 +153,8 @@ fn number(digits: &[u8]) -> (u64, &[u8]) {
     (digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')), rest)
 }
 
-/// From one of several addresses, since one has too few ports; closes by reset, since a closed port
-/// waits else.
+/// Connects from one of several addresses, because one has too few ports. The socket closes by
+/// reset, because otherwise its port could not be used again for a while.
 fn connect(to: SocketAddr, index: usize) -> io::Result<std::net::TcpStream> {
     let from = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2 + (index / PER_ADDRESS) as u8), 0));
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;

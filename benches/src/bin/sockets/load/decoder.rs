@@ -1,4 +1,4 @@
-//! From the bytes of an HTTP answer to the lines of its body.
+//! Decodes the bytes of HTTP answers into the lines of their bodies.
 
 use memchr::memchr;
 
@@ -24,7 +24,7 @@ enum State {
     ChunkEnd,
 }
 
-/// What comes out of it.
+/// What the decoder yields.
 #[derive(Debug)]
 pub(super) enum Part<'a> {
     Head(Head),
@@ -34,7 +34,7 @@ pub(super) enum Part<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) status: u16,
-    /// The header that tells how long publishing took, in nanoseconds.
+    /// From a header: how long publishing took, in nanoseconds.
     pub(super) took: Option<u64>,
 }
 

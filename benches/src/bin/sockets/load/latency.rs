@@ -1,4 +1,4 @@
-//! Latencies by size, to a few per cent.
+//! A histogram of latencies, exact to a few per cent.
 
 /// Buckets for each doubling.
 const STEPS: u32 = 16;
@@ -20,7 +20,7 @@ impl Latencies {
         self.counts[bucket(micros)] += 1;
     }
 
-    /// Below which this share of them lies.
+    /// The latency below which this share of them lies.
     pub(super) fn quantile(&self, share: f64) -> f64 {
         let total: u64 = self.counts.iter().sum();
         let mut left = (total as f64 * share).ceil() as u64;

@@ -1,5 +1,5 @@
 //! The load generator: a process that opens connections, has events published, and accounts for
-//! each of them.
+//! each delivery.
 //!
 //! It obeys commands on its standard input and answers each with a line; see [`Command`] and
 //! [`Answer`].
@@ -23,15 +23,15 @@ use crate::order::{data, SMALL};
 
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum Command {
-    /// Connections spread evenly over channels; all events go to the first one. Those open before
-    /// are closed.
+    /// Closes the connections that are open, and opens others, spread evenly over channels. All
+    /// events go to the first channel.
     Open { to: SocketAddr, connections: usize, channels: usize, dialect: Dialect },
-    /// Publishes until everybody has received an event, and then some more.
+    /// Publishes until every connection has received an event, and then some more.
     WarmUp,
-    /// Has events published, again and again, each time when the last of the time before has
-    /// reached everybody.
+    /// Has events published in rounds; each begins when all events of the round before have reached
+    /// every connection.
     Publish { rounds: u64, events: u64, size: usize, as_batch: bool },
-    /// Closes by reset.
+    /// Closes all connections by reset.
     Close,
 }
 
@@ -46,7 +46,7 @@ pub(crate) enum Dialect {
 
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) enum Answer {
-    /// With why there are not as many as were asked for.
+    /// `because` says why there are fewer connections than were asked for.
     Opened {
         connections: usize,
         because: Option<String>,
@@ -58,16 +58,17 @@ pub(crate) enum Answer {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Outcome {
     pub(crate) accounts: Accounts,
-    /// From the stamp of an event to its arrival, microseconds.
+    /// From the timestamp of an event to its arrival, microseconds.
     pub(crate) latency_median: f64,
     pub(crate) latency_99: f64,
-    /// Nanoseconds that a publish took in the server, where it says so: the median of the rounds.
+    /// Nanoseconds that a publish took in the server, if it reports them: the median of the rounds.
     pub(crate) publish: Option<f64>,
 }
 
-/// Connections whose answer is awaited together: fewer than a listener's backlog.
+/// How many connections are opened before their answers are awaited: fewer than a listener's
+/// backlog.
 const AT_ONCE: usize = 100;
-/// Without any progress for so long, what is missing is missing.
+/// After this time without any progress, deliveries that have not come are missing.
 const PATIENCE: Duration = Duration::from_secs(10);
 const CONTROL: Token = Token(usize::MAX);
 
@@ -156,8 +157,8 @@ impl Load {
         Ok(Answer::Opened { connections: self.connections.len(), because })
     }
 
-    /// Some servers answer a request before they have subscribed it: what such a one misses is
-    /// published again. Then enough for a compiler that compiles what is used.
+    /// Some servers answer a request before they have subscribed the client: if one missed the
+    /// event, another is published. Then come enough events for a just-in-time compiler.
     fn warm_up(&mut self) -> io::Result<Outcome> {
         const ENOUGH: u64 = 20_000;
         for _ in 0..5 {
@@ -225,7 +226,7 @@ impl Load {
         self.control = None;
     }
 
-    /// Reads what comes until it is enough; false where nothing came any more.
+    /// Reads what arrives until it is enough; false if nothing more arrives.
     fn pump(
         &mut self,
         patience: Duration,
@@ -260,18 +261,18 @@ impl Load {
     }
 }
 
-/// The connection on which publishing is asked for.
+/// The connection over which the server is asked to publish.
 #[derive(Default)]
 struct Control {
     socket: Option<TcpStream>,
     dialect: Option<Dialect>,
     decoder: Decoder,
-    /// An answer is still to come.
+    /// Whether an answer is still to come.
     waiting: bool,
-    /// Seqs still to be posted, and how large.
+    /// Seqs still to be posted, and the size of their data.
     to_post: std::ops::Range<u64>,
     size: usize,
-    /// How long the publishing took that was answered last.
+    /// How long the last publishing took, once it is answered.
     took: Option<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! axum: its own `Sse` over a broadcast, and our endpoint in its router.
+//! axum: its own `Sse` over a broadcast, and eventstream in its router.
 
 use std::convert::Infallible;
 use std::io;

@@ -18,7 +18,7 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// As long as ours.
+    /// As long as eventstream's.
     pub(super) fn id(&self) -> String {
         let mut digits = itoa::Buffer::new();
         ["0123456789abc-", digits.format(self.seq)].concat()
@@ -33,11 +33,11 @@ impl Channels {
         BroadcastStream::new(self.sender(channel).subscribe())
     }
 
-    /// Nanoseconds that it took.
+    /// Publishes, and returns the nanoseconds that it took.
     pub(super) fn publish(&self, order: &Order) -> u64 {
         let start = Instant::now();
         for (seq, data) in order.events() {
-            // Refused only where nobody listens.
+            // Refused only if nobody listens.
             let _ = self.sender(&order.channel).send(Message { seq, name: "message".into(), data });
         }
         start.elapsed().as_nanos() as u64

@@ -1,5 +1,5 @@
-//! The bounds: nothing but send(2) of ready bytes, once per socket for each event, or once for a
-//! whole batch. By one thread: a second one made no difference to CPU per delivery.
+//! The bounds: only send(2) of ready bytes, once per socket for each event, or once for a whole
+//! batch. On one thread: a second one made no difference to CPU per delivery.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use crate::order::{subscribed, Order, TOOK};
 
-/// All are on one channel.
+/// All clients are on one channel.
 type Clients = Arc<Mutex<Vec<TcpStream>>>;
 
 const HEAD: &[u8] =
@@ -20,10 +20,10 @@ pub(super) fn serve(listener: TcpListener) -> io::Result<()> {
     for socket in listener.incoming() {
         let mut socket = socket?;
         socket.set_nodelay(true)?;
-        // Who leaves before asking is of no interest.
+        // A client that leaves before its request is of no interest.
         let Ok(target) = target(&mut socket) else { continue };
         if subscribed(&target).is_some() {
-            // Before it is answered: who has an answer receives all that comes.
+            // Locked before the answer: a client that has an answer receives all that comes.
             let mut clients = clients.lock().expect("nobody panics here");
             socket.write_all(HEAD)?;
             clients.push(socket);
@@ -52,7 +52,7 @@ fn control(mut socket: TcpStream, mut target: String, clients: &Clients) -> io::
     }
 }
 
-/// Who is gone is forgotten.
+/// Sends to all clients, and drops those that are gone.
 fn send(clients: &mut Vec<TcpStream>, frames: &str) {
     let chunk = format!("{:X}\r\n{frames}\r\n", frames.len());
     clients.retain_mut(|client| client.write_all(chunk.as_bytes()).is_ok());

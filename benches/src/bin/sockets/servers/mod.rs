@@ -1,8 +1,7 @@
-//! The servers that are programs of ours: eventstream on its runtimes, the Rust peers, and the
-//! bounds.
+//! The servers that this program runs: eventstream on its runtimes, the Rust peers, and the bounds.
 //!
-//! Each is a process of its own, listens on a port it prints, and ends when its standard input is
-//! closed.
+//! Each runs in a separate process, prints the port on which it listens, and ends when its standard
+//! input is closed.
 
 mod actix;
 mod async_std;
@@ -30,10 +29,10 @@ use hyper::body::Incoming;
 use hyper::header::{HeaderValue, CONTENT_TYPE};
 use hyper::{Request, Response};
 
-/// Threads of each server that has a choice.
+/// Threads of each server whose number of threads can be set.
 const WORKERS: usize = 2;
 
-/// Serves by name until standard input is closed.
+/// Runs the server of this name until standard input is closed.
 pub(crate) fn run(name: &str) -> io::Result<()> {
     let serve = match name {
         "tokio" => tokio::ours,
@@ -50,15 +49,15 @@ pub(crate) fn run(name: &str) -> io::Result<()> {
     println!("{}", listener.local_addr()?.port());
     io::stdout().flush()?;
     thread::spawn(|| {
-        // Whether it is closed or fails, nobody is there any more.
+        // Whether it is closed or fails, the run is over.
         let _ = io::stdin().read_to_end(&mut Vec::new());
         process::exit(0);
     });
     serve(listener)
 }
 
-/// What is answered to a request. The body is concrete and the future small, for hyper keeps room
-/// for both as long as the connection lasts.
+/// Answers requests. The body is concrete and the future small, because hyper keeps room for both
+/// as long as the connection lasts.
 trait Respond: Clone + Send + 'static {
     type Body: Body<Data = Bytes, Error = Infallible> + Send + 'static;
 
@@ -68,8 +67,8 @@ trait Respond: Clone + Send + 'static {
     ) -> impl Future<Output = Response<Self::Body>> + Send + 'static + use<Self>;
 }
 
-/// A connection that stays open at no cost but hyper's own; it keeps room for headers as soon as
-/// there is one.
+/// A stream that stays open at no cost except hyper's own. It has a header, because hyper keeps
+/// room for headers as soon as there is one.
 #[derive(Clone, Debug)]
 struct Silent;
 

@@ -41,7 +41,7 @@ async fn obey(stream: EventStream, request: Request<Incoming>) -> Response<Body>
     answer
 }
 
-/// Nanoseconds that it took.
+/// Publishes, and returns the nanoseconds that it took.
 pub(super) async fn publish(stream: &EventStream, order: &Order) -> u64 {
     let publisher = stream.publisher(&order.channel);
     let event = |data| Event::new("message").data(data);

@@ -39,6 +39,6 @@ pub(super) fn ours(listener: TcpListener) -> io::Result<()> {
 
 pub(super) async fn connection(socket: impl AsyncRead + AsyncWrite + Unpin, respond: impl Respond) {
     let service = service_fn(move |request| respond.respond(request).map(Ok::<_, Infallible>));
-    // It fails where the client resets, as all of them do at the end.
+    // It fails when the client resets, as all of them do at the end.
     let _ = http1::Builder::new().serve_connection(Joined(FuturesIo::new(socket)), service).await;
 }

@@ -21,7 +21,7 @@ pub(super) fn ours(listener: TcpListener) -> io::Result<()> {
     runtime.block_on(serve(listener, Ours(stream)))
 }
 
-/// Subscribes nobody: what the connections themselves cost.
+/// Subscribes nobody, to measure what the connections alone cost.
 pub(super) fn silent(listener: TcpListener) -> io::Result<()> {
     runtime()?.block_on(serve(listener, Silent))
 }
@@ -45,7 +45,7 @@ async fn serve(listener: TcpListener, respond: impl Respond + Sync) -> io::Resul
         tokio::spawn(async move {
             let service =
                 service_fn(move |request| respond.respond(request).map(Ok::<_, Infallible>));
-            // It fails where the client resets, as all of them do at the end.
+            // It fails when the client resets, as all of them do at the end.
             let _ =
                 http1::Builder::new().serve_connection(Joined(TokioIo::new(socket)), service).await;
         });
