@@ -1,7 +1,7 @@
-//! The demo's routes on async-std: hyper over its sockets, and with `--features async-std`
-//! keep-alives by its timers.
+//! The demo's routes on async-std: hyper over its sockets and, with `--features async-std`,
+//! keep-alives on its timers.
 //!
-//! async-std is discontinued; this is for programs that have it already.
+//! async-std is discontinued; this is for programs that already use it.
 
 mod app;
 mod server;
@@ -37,7 +37,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
             match listener.accept().await {
                 Ok((socket, _)) => {
                     let _ = socket.set_nodelay(true);
-                    // Any socket of the `futures` traits will do, these too.
+                    // Any socket that implements the `futures` traits will do; async-std's does.
                     let socket = Joined(FuturesIo::new(socket));
                     let connection =
                         http1::Builder::new().serve_connection(socket, server::service(&app));

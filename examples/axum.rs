@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 async fn main() -> Result<(), Box<dyn Error>> {
     let stream = app::config::from_env()?.runtime(Tokio::current()).build()?;
     let app = App::new(stream.clone());
-    // The service itself would also take a POST: `get_service` leaves that to `others`.
+    // The service itself would also answer a POST: `get_service` leaves that to `others`.
     let one_channel = get_service(app.one_channel.clone()).fallback(others).with_state(app.clone());
     let router = Router::new()
         .route_service("/events/{channel}", one_channel)
@@ -39,17 +39,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
         axum::serve(listener, router).with_graceful_shutdown(server::closed(interrupted.clone()));
     let serving = tokio::spawn(serving.into_future());
     server::closed(interrupted).await;
-    // It accepts no more, and is done when the streams are.
+    // axum accepts no more connections, and is done when the streams are.
     server::close(&stream, serving.map(drop)).await;
     Ok(())
 }
 
-/// The whole endpoint in a function, where the program decides about channels and headers.
+/// The whole endpoint in a function, in which the program decides on channels and headers.
 async fn many_channels(State(app): State<Arc<App>>, req: Request) -> Response<eventstream::Body> {
     app.stream.run(&req, Response::new(()), app::channels(req.uri())).await
 }
 
-/// The page, publishing, the counters, and who asks for something else.
+/// The page, publishing, the counters, and any other request.
 async fn others(State(app): State<Arc<App>>, req: Request) -> impl IntoResponse {
     app.respond(req).await
 }

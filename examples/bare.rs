@@ -1,9 +1,9 @@
 //! The demo's routes without a framework or a server crate: a socket, `httparse`, and the body as a
 //! reader.
 //!
-//! Each connection is for one request, a client that closes its side is gone, and nobody is
-//! hurried: whoever serves the world this way wants a limit on how long a head may take.
-//! Keep-alives are on the default runtime, so none is named.
+//! Each connection serves one request, and a client that closes its side counts as gone. Nothing
+//! limits how long a request's head may take; a public server needs such a limit. Keep-alives use
+//! the default runtime, so no runtime is set.
 
 mod app;
 mod server;
@@ -48,7 +48,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
             match listener.accept().await {
                 Ok((socket, _)) => {
                     let (app, interrupted, open) = (app.clone(), interrupted.clone(), open.clone());
-                    // A client that goes away is no failure.
+                    // A client that disconnects is not a failure.
                     smol::spawn(async move {
                         drop((connection(&app, socket, interrupted).await, open))
                     })
@@ -77,16 +77,16 @@ async fn connection(
     let Some(head) = head.await? else { return Ok(()) };
     let (mut version, mut method) = (Version::HTTP_11, Method::GET);
     let answer = async {
-        let (req, behind) = head?;
+        let (req, buffered) = head?;
         (version, method) = (req.version(), req.method().clone());
-        let body = body(&req, socket.clone(), behind)?;
+        let body = body(&req, socket.clone(), buffered)?;
         Ok(app.respond(req.map(|()| body)).await)
     };
     let answer = answer.await.unwrap_or_else(refusal);
-    // Nobody reads from the socket any more, so this sees the client go while there is nothing to
-    // write.
+    // Nothing else reads from the socket now, so `gone` notices when the client leaves, even while
+    // there is nothing to write.
     future::or(write(socket.clone(), answer, version, method), gone(socket.clone())).await?;
-    // A socket that is closed with something unread may take the end of the answer back (RFC 9112,
+    // If a socket is closed with unread data, the client may lose the end of the answer (RFC 9112,
     // 9.6).
     socket.shutdown(Shutdown::Write)?;
     let overdue = async {
@@ -96,7 +96,7 @@ async fn connection(
     future::or(gone(socket), overdue).await
 }
 
-/// Until the client has closed its side.
+/// Waits until the client has closed its side.
 async fn gone(mut socket: TcpStream) -> io::Result<()> {
     while socket.read(&mut [0; 512]).await? > 0 {}
     Ok(())
@@ -106,11 +106,10 @@ fn refusal(status: StatusCode) -> Answer {
     text(status, &format!("{}.", status.canonical_reason().unwrap_or("Refused")))
 }
 
-/// A request without its body, and what came behind its head.
+/// A request without its body, and the bytes that came after its head.
 type Head = (Request<()>, Bytes);
 
-/// `None` if the client left without asking for anything; else a head, or the status that refuses
-/// it.
+/// `None` if the client left without a request; otherwise a head, or the status that refuses it.
 async fn read_head(socket: &mut TcpStream) -> io::Result<Option<Result<Head, StatusCode>>> {
     let mut buffer = Vec::new();
     let mut piece = [0; 1024];
@@ -129,7 +128,7 @@ async fn read_head(socket: &mut TcpStream) -> io::Result<Option<Result<Head, Sta
     }
 }
 
-/// The request and the length of its head, once all of it is there.
+/// The request and the length of its head, once the head is complete.
 fn parse_head(buffer: &[u8]) -> Result<Option<(Request<()>, usize)>, StatusCode> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Request::new(&mut headers);
@@ -151,11 +150,11 @@ fn parse_head(buffer: &[u8]) -> Result<Option<(Request<()>, usize)>, StatusCode>
     Ok(Some((req.body(()).map_err(|_| StatusCode::BAD_REQUEST)?, length)))
 }
 
-/// The body as it comes in, or the status that refuses it.
+/// The body as it arrives, or the status that refuses it.
 fn body(
     req: &Request<()>,
     socket: TcpStream,
-    behind: Bytes,
+    buffered: Bytes,
 ) -> Result<impl Body<Data = Bytes, Error = io::Error>, StatusCode> {
     if req.headers().contains_key(TRANSFER_ENCODING) {
         return Err(StatusCode::LENGTH_REQUIRED);
@@ -166,8 +165,8 @@ fn body(
         .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     let rest = Rest {
         left: content_length(req.headers())?,
-        waits: expects && behind.is_empty() && req.version() == Version::HTTP_11,
-        behind,
+        waits: expects && buffered.is_empty() && req.version() == Version::HTTP_11,
+        buffered,
         socket,
     };
     Ok(StreamBody::new(stream::try_unfold(rest, Rest::next)))
@@ -185,12 +184,12 @@ fn content_length(headers: &HeaderMap) -> Result<u64, StatusCode> {
         .ok_or(StatusCode::BAD_REQUEST)
 }
 
-/// What is still to come of a request's body.
+/// The rest of a request's body.
 struct Rest {
     left: u64,
-    /// The client sends it only when it is told to.
+    /// Whether the client sends the body only after a `100 Continue`.
     waits: bool,
-    behind: Bytes,
+    buffered: Bytes,
     socket: TcpStream,
 }
 
@@ -202,18 +201,18 @@ impl Rest {
         if std::mem::take(&mut self.waits) {
             self.socket.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
-        if self.behind.is_empty() {
+        if self.buffered.is_empty() {
             let mut piece = vec![0; 16 << 10];
             let read = self.socket.read(&mut piece).await?;
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            self.behind = Bytes::from(piece).slice(..read);
+            self.buffered = Bytes::from(piece).slice(..read);
         }
-        let ours = usize::try_from(self.left)
-            .map_or(self.behind.len(), |left| left.min(self.behind.len()));
-        self.left -= ours as u64;
-        Ok(Some((Frame::data(self.behind.split_to(ours)), self)))
+        let length = usize::try_from(self.left)
+            .map_or(self.buffered.len(), |left| left.min(self.buffered.len()));
+        self.left -= length as u64;
+        Ok(Some((Frame::data(self.buffered.split_to(length)), self)))
     }
 }
 
@@ -225,7 +224,7 @@ async fn write(
 ) -> io::Result<()> {
     let (parts, body) = answer.into_parts();
     let length = body.size_hint().exact();
-    // HTTP/1.0 knows no chunks: there the end of the connection is the end of the body.
+    // HTTP/1.0 has no chunks: there the end of the connection is the end of the body.
     let chunked = length.is_none() && version == Version::HTTP_11;
     let mut head = format!("HTTP/1.1 {}\r\nconnection: close\r\n", parts.status).into_bytes();
     for (name, value) in &parts.headers {
@@ -252,7 +251,7 @@ async fn write(
     }
 }
 
-/// All that is ready goes out in one write.
+/// Sends all that is ready in one write.
 async fn write_body(
     mut socket: TcpStream,
     mut body: impl AsyncBufRead + Unpin,

@@ -1,5 +1,5 @@
-//! A small origin behind Pushpin that serves a crowd: the proxy has the clients, and this process
-//! publishes a tick a second, whatever their number.
+//! A small origin behind Pushpin that serves any number of clients: the proxy holds the
+//! connections, and this process publishes one tick per second.
 //!
 //! Start Pushpin with a route to this origin (`* 127.0.0.1:3000` in its `routes` file), then
 //!
@@ -8,8 +8,8 @@
 //! curl -N http://127.0.0.1:7999/events/ticks
 //! ```
 //!
-//! `GRIP_URL` names another proxy; its default is Pushpin's own sample configuration. A request to
-//! port 3000 itself is answered too, with a direct stream.
+//! `GRIP_URL` names another proxy; the default fits Pushpin's own sample configuration. A request
+//! straight to port 3000 gets a direct stream.
 
 mod app;
 mod server;
@@ -34,7 +34,7 @@ async fn tick(stream: EventStream) {
         Timer::after(Duration::from_secs(1)).await;
         match stream.publish("ticks", Event::new("tick").json(&n)).await {
             Ok(id) => println!("tick {n} is {id}"),
-            // Direct clients have it all the same.
+            // Direct clients got the tick nevertheless.
             Err(error @ PublishError::Grip { .. }) => eprintln!("{error}"),
             Err(_) => return,
         }

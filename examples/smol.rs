@@ -1,5 +1,5 @@
-//! The demo's routes on smol: hyper over smol's sockets, keep-alives by smol's timers, see
-//! `server/smol.rs`.
+//! The demo's routes on smol: hyper over smol's sockets, keep-alives on smol's timers. The server
+//! is in `server/smol.rs`.
 
 mod app;
 mod server;

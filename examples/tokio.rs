@@ -1,7 +1,7 @@
-//! The demo's routes on tokio, over HTTP/1 and HTTP/2: hyper over tokio's sockets, keep-alives by
+//! The demo's routes on tokio, over HTTP/1 and HTTP/2: hyper over tokio's sockets, keep-alives on
 //! tokio's timers.
 //!
-//! There is no TLS here, so a client must know that this is HTTP/2: `curl --http2-prior-knowledge`.
+//! There is no TLS here, so a client must choose HTTP/2 itself: `curl --http2-prior-knowledge`.
 
 mod app;
 mod server;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use eventstream::{Builder, EventStream, History, Limits};
 
-/// A stream with these settings, for the program to finish.
+/// A builder with these settings, for the program to complete.
 pub(crate) fn from_env() -> Result<Builder, String> {
     let limits = Limits::default().hub_channels(100_000).subscriptions(100_000);
     let mut builder = EventStream::builder().limits(limits);

@@ -34,8 +34,8 @@ impl App {
         })
     }
 
-    /// What is a stream is there at once, and what takes longer is in a box: a server keeps room
-    /// for this future as long as the connection lasts.
+    /// Answers a request. The future for a stream is small, and the larger one for everything else
+    /// is boxed: a server keeps room for this future as long as the connection lasts.
     pub(crate) fn respond<B>(
         self: &Arc<Self>,
         req: Request<B>,
@@ -50,7 +50,7 @@ impl App {
         }
     }
 
-    /// Which of the streams has this path.
+    /// The handler of the streams at this path, if there are any.
     fn handler(&self, path: &str) -> Option<&Handler> {
         match path {
             "/events" => Some(&self.many_channels),

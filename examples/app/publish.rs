@@ -79,8 +79,8 @@ impl From<PublishError> for Refusal {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
             PublishError::Invalid(_) => StatusCode::BAD_REQUEST,
-            // Subscribers of this process have it; the text names the id and the endpoints that
-            // failed.
+            // Subscribers of this process got the event. The text names its id and the endpoints
+            // that failed.
             #[cfg(feature = "grip")]
             PublishError::Grip { .. } => {
                 return Self(StatusCode::BAD_GATEWAY, format!("Published in part: {error}"))
@@ -107,7 +107,7 @@ impl Query {
         let retry = first("retry")?.map(|millis| {
             let millis = millis
                 .parse()
-                .map_err(|_| bad(format_args!("Parameter \"retry\" is no number: {millis:?}")));
+                .map_err(|_| bad(format_args!("Parameter \"retry\" is not a number: {millis:?}")));
             millis.map(Duration::from_millis)
         });
         Ok(Self {
@@ -126,7 +126,7 @@ impl Query {
     }
 }
 
-/// Any JSON: it is passed on as it is, so how deep it nests does not matter here.
+/// Accepts any JSON: it is passed on unchanged, so its depth does not matter here.
 fn check(text: &str) -> serde_json::Result<IgnoredAny> {
     serde_json::from_str(text)
 }

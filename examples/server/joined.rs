@@ -1,5 +1,5 @@
 //! A socket that writes small pieces as one.
-#![allow(dead_code, reason = "axum and the bare socket have no use for it")]
+#![allow(dead_code, reason = "the servers on axum and on a bare socket do not use it")]
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,8 +10,8 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 /// Above this, copying costs more than it saves.
 const SMALL: usize = 1024;
 
-/// hyper hands over an event in three pieces: its length, itself, and the end of a line. To the
-/// kernel that is a tenth more work than one piece, so small ones are put together, on the stack.
+/// hyper writes an event in three pieces: its length, the event, and a line break. To the kernel
+/// that is a tenth more work than one piece, so small pieces are joined on the stack.
 pub(crate) struct Joined<T>(pub(crate) T);
 
 impl<T: Write + Unpin> Write for Joined<T> {
@@ -40,8 +40,8 @@ impl<T: Write + Unpin> Write for Joined<T> {
         Pin::new(&mut self.0).poll_write(cx, &joined[..length])
     }
 
-    /// So that hyper copies nothing itself: what it copies it keeps the room for. smol's and
-    /// async-std's sockets can, but do not say so.
+    /// Otherwise hyper would join the pieces itself, in a buffer that it keeps. smol's and
+    /// async-std's sockets can write vectored, but do not say so.
     fn is_write_vectored(&self) -> bool {
         true
     }

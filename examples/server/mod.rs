@@ -1,6 +1,6 @@
-//! What the servers share: where to listen, when to end, and an end that leaves no stream half
-//! written.
-#![allow(dead_code, reason = "each server takes a part")]
+//! What the servers share: where to listen, when to end, and how to end without leaving a stream
+//! half written.
+#![allow(dead_code, reason = "each server uses a part")]
 
 pub(crate) mod joined;
 pub(crate) mod smol;
@@ -29,11 +29,11 @@ use crate::app::{Answer, App};
 /// How long connections may take to end after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// How many connections may wait to be accepted: all of a crowd come back at once when a server was
-/// restarted. The standard library's 128 make the others wait for a second and more.
+/// How many connections may wait to be accepted: all clients come back at once when a server was
+/// restarted. With the standard library's 128, the others wait for a second or more.
 const BACKLOG: i32 = 4096;
 
-/// Listens at `LISTEN` and says so. The socket is ready for any runtime.
+/// Listens at `LISTEN` and prints the address. The socket can be given to any runtime.
 pub(crate) fn listen() -> Result<TcpListener, Box<dyn Error>> {
     let address = env::var("LISTEN").unwrap_or_else(|_| "127.0.0.1:3000".into());
     let listener = bind(&address).map_err(|error| format!("LISTEN: {address}: {error}"))?;
@@ -55,7 +55,7 @@ fn bind(address: &str) -> io::Result<TcpListener> {
 
 fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // A server that was ended may start again at once.
+    // A server that has just ended may start again at once.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -64,7 +64,7 @@ fn bind_to(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// Nothing is sent over this channel: the first Ctrl-C (or SIGTERM) closes it. A second one ends
+/// A channel over which nothing is sent: the first Ctrl-C (or SIGTERM) closes it. A second one ends
 /// the process at once.
 pub(crate) fn ctrl_c() -> Result<Receiver<()>, ctrlc::Error> {
     let (sender, receiver) = bounded(1);
@@ -77,18 +77,19 @@ pub(crate) fn ctrl_c() -> Result<Receiver<()>, ctrlc::Error> {
     Ok(receiver)
 }
 
-/// Until a channel over which nothing is sent is closed.
+/// Waits until a channel over which nothing is sent is closed.
 pub(crate) async fn closed(channel: Receiver<()>) {
     let _ = channel.recv().await;
 }
 
-/// Accepting failed, most likely for too many open files: those there go on, and some will end.
+/// Pauses after a failed accept. Most likely there are too many open files: the open connections go
+/// on, and some will end.
 pub(crate) async fn not_accepted(error: io::Error) {
     eprintln!("accept: {error}");
     Delay::new(Duration::from_millis(100)).await;
 }
 
-/// The app for hyper.
+/// The app as a service for hyper.
 pub(crate) fn service(
     app: &Arc<App>,
 ) -> impl Service<Request<Incoming>, Response = Answer, Error = Infallible, Future: Send + 'static>
@@ -98,8 +99,8 @@ pub(crate) fn service(
     service_fn(move |req| app.respond(req).map(Ok))
 }
 
-/// Ends all streams, so that `connections` can end too. It waits for them, though not for ever, and
-/// for what is still to go to GRIP proxies.
+/// Ends all streams, so that `connections` can end too. Waits for them, though not forever, and for
+/// whatever is still to be sent to GRIP proxies.
 pub(crate) async fn close(stream: &EventStream, connections: impl Future<Output = ()>) {
     println!("closing");
     join(stream.close(), select(pin!(connections), Delay::new(DRAIN))).await;

@@ -14,7 +14,7 @@ use smol_hyper::rt::FuturesIo;
 use super::joined::Joined;
 use crate::app::App;
 
-/// Serves the app on all cores, beside a task of the program's, until Ctrl-C.
+/// Serves the app on all cores, and runs a task beside it, until Ctrl-C.
 pub(crate) fn run(
     app: Arc<App>,
     task: impl Future<Output = ()> + Send + 'static,
@@ -36,7 +36,7 @@ async fn serve(executor: &Executor<'static>, app: Arc<App>) -> Result<(), Box<dy
         loop {
             match listener.accept().await {
                 Ok((socket, _)) => {
-                    // It only delays: an event goes out in one write.
+                    // A delay would gain nothing: an event goes out in one write.
                     let _ = socket.set_nodelay(true);
                     let socket = Joined(FuturesIo::new(socket));
                     let connection =
