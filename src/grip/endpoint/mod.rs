@@ -390,7 +390,7 @@ mod tests {
     #[test]
     fn grip_urls_are_read_as_the_reference_reads_them() {
         let (mut run, mut listed) = (0, Vec::new());
-        for case in cases(include_str!("../../tests/vectors/grip-url.json")) {
+        for case in cases(include_str!("../../../tests/vectors/grip-url.json")) {
             let name = case["name"].as_str().unwrap();
             let mut expect = case["expect"].clone();
             let Some(url) = case["input"].as_str() else {
@@ -506,7 +506,7 @@ mod tests {
     #[test]
     fn publications_are_addressed_and_authorized_as_by_the_reference() {
         let (mut run, mut listed) = (0, Vec::new());
-        for case in cases(include_str!("../../tests/vectors/publish-requests.json")) {
+        for case in cases(include_str!("../../../tests/vectors/publish-requests.json")) {
             let name = case["name"].as_str().unwrap();
             let urls: Vec<&str> = match &case["input"]["config"] {
                 Value::String(url) => vec![url],
