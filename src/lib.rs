@@ -1,5 +1,5 @@
-//! Server-Sent Events from channels: an endpoint in one call, replay after a lost connection, and
-//! no event that goes missing without a word.
+//! Server-Sent Events from channels: a whole endpoint in one call, replay after a lost connection, and
+//! no event that goes missing without the client being told.
 //!
 //! ```
 //! use eventstream::{Event, EventStream};
@@ -14,7 +14,7 @@
 //!     let response = stream.run(&request, Response::new(()), ["news"]).await;
 //!     assert_eq!(response.headers()["content-type"], "text/event-stream");
 //!
-//!     // Anywhere else: every subscriber of the channel has it before this returns.
+//!     // Anywhere else: every subscriber of the channel has the event before this returns.
 //!     let id = stream.publish("news", Event::new("headline").json("It works")).await?;
 //!
 //!     let mut body = response.into_body();
@@ -29,42 +29,44 @@
 //! # Ways in
 //!
 //! - [`EventStream::run`] answers a request on channels that the program names.
-//! - [`EventStream::handler`] makes an endpoint from templates such as `room-{id}`, with or without
-//!   a path pattern. It is also a [`tower_service::Service`].
-//! - [`EventStream::subscribe`] and [`subscribe_after`](EventStream::subscribe_after) give the bare
-//!   stream of frames, and [`Subscription::into_body`] makes a body of it.
+//! - [`EventStream::handler`] makes an endpoint from templates such as `room-{id}`, with or without a
+//!   path pattern. It is also a [`tower_service::Service`].
+//! - [`EventStream::subscribe`] and [`subscribe_after`](EventStream::subscribe_after) return the bare
+//!   stream of frames, and [`Subscription::into_body`] turns it into a body.
 //! - [`EventStream::publish`], [`publish_all`](EventStream::publish_all),
 //!   [`try_publish`](EventStream::try_publish), [`publisher`](EventStream::publisher) and
 //!   [`sink`](EventStream::sink) publish.
 //!
-//! The [wiring guide](guide::wiring) has the lines for hyper, axum, tower, warp, actix-web, tide
-//! and bare sockets, and those for CORS. [Scale](guide::scale) has the arithmetic: how many clients
-//! a process holds, and when to put a proxy in front.
+//! The [wiring guide](guide::wiring) shows the lines for hyper, axum, tower, warp, actix-web, tide and
+//! bare sockets, and those for CORS. [Scale](guide::scale) does the arithmetic: how many clients a
+//! process holds, and when to put a proxy in front.
 //!
 //! # How it works
 //!
-//! A channel is a log, a subscription is a cursor. An event is encoded once, gets the next number
-//! of one clock that all channels share, and is appended to its channel's log; subscribers are
-//! woken and each takes everything behind its cursor as one [`Bytes`](bytes::Bytes), which it
-//! shares with all others at the same place. As there is one clock, one number is an exact position
-//! in any set of channels: that number is the event's id, and replay after `Last-Event-ID` is a
-//! subscription that starts further back. What a log no longer keeps ([`History`]) is known by a
-//! number too, so a gap is never silent: the client gets an event `stream-reset` with
-//! `{"channels":[...],"reason":"..."}`, where the reason is
+//! A channel is a log, and a subscription is a cursor into it. An event is encoded once, gets the next
+//! number of a sequence that all channels share, and is appended to its channel's log. Subscribers are
+//! woken, and each takes everything after its cursor as one [`Bytes`](bytes::Bytes), shared with all
+//! others at the same place. Because there is one sequence, one number is an exact position in any set
+//! of channels. That number is the event's id, and replay after `Last-Event-ID` is a subscription that
+//! starts further back.
 //!
-//! - `evicted`: the position it came back with is older than what is kept;
-//! - `lagged`: it read too slowly;
-//! - `unknown`: its id cannot be placed, because the server was restarted, say. The stream goes on
-//!   from now.
+//! The number of the newest event that a log no longer keeps ([`History`]) is remembered, so a gap is
+//! never silent. The client gets an event `stream-reset` with `{"channels":[...],"reason":"..."}`. The
+//! reasons are
 //!
-//! There is no task, channel or buffer per subscriber, and no framework or runtime underneath: the
-//! hub is plain `futures`, and the only thing that sleeps is the keep-alive ([`runtime`]).
+//! - `evicted`: the position that the client came back with is older than the history;
+//! - `lagged`: the client read too slowly;
+//! - `unknown`: the client's id cannot be placed, for example because the server was restarted. The
+//!   stream goes on from now.
+//!
+//! There is no task, channel or buffer per subscriber, and no framework or runtime underneath: the hub
+//! is plain `futures`, and only keep-alives sleep ([`runtime`]).
 //!
 //! # Runtimes
 //!
-//! Nothing is to be done for one: all of this works under any, and under a bare `block_on` as
-//! above. What there is for each lets a stream use the timers and the threads that the program has
-//! already.
+//! You don't have to pick a runtime: everything works under any executor, including a bare `block_on`
+//! as above. If your program runs on one of these, its timers and threads can be used instead of those
+//! that this crate would start.
 //!
 //! ```
 //! # use eventstream::EventStream;
@@ -97,38 +99,39 @@
 //! # Ok::<(), eventstream::BuildError>(())
 //! ```
 //!
-//! Any other is two traits: [`runtime::Executor`] and [`runtime::Timer`].
+//! For any other runtime, implement two traits: [`runtime::Executor`] and [`runtime::Timer`].
 //!
 //! # Behind a proxy
 //!
-//! Where one machine is not enough, clients belong behind a GRIP proxy: Pushpin, Fastly Fanout,
-//! Fanout Cloud. With `Builder::grip` the same [`run`](EventStream::run) answers requests that came
-//! through it with a hold, so that the proxy keeps the client, and the same
-//! [`publish`](EventStream::publish) also sends the event to the proxy's control port. Order holds
-//! within a channel there. A client that comes back through the proxy gets a `stream-reset`
-//! `unknown`, for its place cannot be known here; a loss between proxy and client is not seen.
+//! When one machine is not enough, a GRIP proxy (Pushpin, Fastly Fanout, Fanout Cloud) can hold the
+//! clients. With `Builder::grip` the same [`run`](EventStream::run) answers requests that came through
+//! the proxy with a hold, so that the proxy keeps the client, and the same
+//! [`publish`](EventStream::publish) also sends each event to the proxy's control port. Behind a proxy,
+//! order holds within a channel. A client that comes back through the proxy gets a `stream-reset` with
+//! the reason `unknown`, because its position cannot be known here, and a loss between the proxy and a
+//! client is not noticed.
 //!
 //! # Features
 //!
-//! - `hyper` (default): GRIP with the transport `grip::transport::Hyper`, which works under any
-//!   runtime. Implies `grip`.
-//! - `grip`: GRIP with a transport that the program brings.
+//! - `hyper` (default): GRIP with the transport `grip::transport::Hyper`, which works under any runtime.
+//!   Implies `grip`.
+//! - `grip`: GRIP with a transport that the program provides.
 //! - `rustls`: https control URIs.
 //! - `jwt-simple`: proxies that sign with ES256 or RS256. Needs Rust 1.89.
-//! - `fastly`: `hyper`, `rustls` and `jwt-simple`, which is all that Fastly Fanout needs.
-//! - `surf`: the transport `grip::transport::Surf`, unmaintained.
+//! - `fastly`: everything that Fastly Fanout needs: `hyper`, `rustls` and `jwt-simple`.
+//! - `surf`: the transport `grip::transport::Surf`. surf is unmaintained.
 //! - `tokio`, `smol`, `async-std`: `runtime::Tokio`, `Smol` and `AsyncStd`, for programs that want
-//!   keep-alives and publishing on the runtime that they have. None is needed to run under one.
-//!   async-std is discontinued.
-//! - `tracing`: spans and events with the targets `eventstream::connect`, `hold`, `publish`,
-//!   `grip`, `reset` and `close`. Names of channels, paths and clients' last ids are in them, data,
-//!   queries and keys are not. A layer that publishes what it hears must leave these targets out.
-//! - `test-util`: `test_util`, for testing code that streams for ever.
+//!   keep-alives and publishing on their own runtime. None is needed to run under one. async-std is
+//!   discontinued.
+//! - `tracing`: spans and events with the targets `eventstream::connect`, `hold`, `publish`, `grip`,
+//!   `reset` and `close`. They contain channel names, paths and clients' last ids, but no data, queries
+//!   or keys. A layer that publishes what it hears through this crate must leave these targets out.
+//! - `test-util`: `test_util`, for testing code that streams forever.
 //!
 //! # What it is not
 //!
-//! No storage: events live in memory and end with the process. No transport of its own between
-//! processes.
+//! It is not a storage: events live in memory and end with the process. It has no transport of its own
+//! between processes.
 
 mod core;
 mod error;

@@ -1,9 +1,8 @@
-//! What is told to `tracing`, with the feature of that name. Without it nothing is, and nothing is
+//! Log events and spans, with the feature `tracing`. Without it nothing is logged, and nothing is
 //! computed for it.
 //!
-//! Targets are `eventstream::connect`, `hold`, `publish`, `grip`, `reset` and `close`. What
-//! subscribers do with it is a user's code: never call these under a lock. Data, keys and tokens
-//! are not told.
+//! Targets are `eventstream::connect`, `hold`, `publish`, `grip`, `reset` and `close`. Data, keys and
+//! tokens are never logged. Subscribers of the log are user code: never call these under a lock.
 
 #[cfg(all(feature = "grip", feature = "tracing"))]
 pub(crate) use tracing::warn;
@@ -12,14 +11,14 @@ pub(crate) use tracing::{debug, trace};
 
 #[cfg(not(feature = "tracing"))]
 macro_rules! nothing {
-    ($($told:tt)*) => {{}};
+    ($($logged:tt)*) => {{}};
 }
 #[cfg(all(feature = "grip", not(feature = "tracing")))]
 pub(crate) use nothing as warn;
 #[cfg(not(feature = "tracing"))]
 pub(crate) use {nothing as debug, nothing as trace};
 
-/// Enters a span that is left when what this gives is dropped.
+/// Enters a span, which is left when the returned value is dropped.
 macro_rules! entered {
     ($($span:tt)*) => {
         $crate::trace::Entered {
@@ -36,7 +35,7 @@ pub(crate) struct Entered {
     pub(crate) _span: tracing::span::EnteredSpan,
 }
 
-/// Runs a POST to an endpoint's control port in a span of its own.
+/// Runs a POST to a control endpoint in a span of its own.
 #[cfg(feature = "grip")]
 pub(crate) fn grip<F: std::future::Future>(
     endpoint: &str,

@@ -1,4 +1,4 @@
-//! What the builder was told about proxies, and what comes of it.
+//! The builder's settings for proxies, and the proxy that they make.
 
 use std::sync::Arc;
 

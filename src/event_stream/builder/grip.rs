@@ -1,4 +1,4 @@
-//! What a builder can be told about GRIP proxies.
+//! The builder's setters for GRIP proxies.
 
 use std::sync::Arc;
 
