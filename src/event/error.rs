@@ -14,47 +14,19 @@ pub struct InvalidEvent {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Mistake {
-    Name {
-        name: String,
-        found: &'static str,
-    },
-    Id {
-        id: String,
-        why: &'static str,
-    },
+    Name { name: String, found: &'static str },
+    Id { id: String, why: &'static str },
     Json(String),
     Retry(Duration),
-    Frame {
-        size: usize,
-        limit: usize,
-    },
-    Batch {
-        limit: usize,
-        of: &'static str,
-    },
-    #[cfg(feature = "grip")]
-    Item {
-        size: usize,
-        limit: usize,
-    },
-    BlankChannel,
-    LongChannel {
-        size: usize,
-        limit: usize,
-    },
+    TooLarge { what: &'static str, size: usize, limit: usize },
+    Batch { limit: usize, of: &'static str },
+    EmptyChannel,
 }
 
 impl InvalidEvent {
     /// Whether it is only too large: a frame, a batch or a name over a limit.
     pub fn is_too_large(&self) -> bool {
-        #[cfg(feature = "grip")]
-        if matches!(*self.mistake, Mistake::Item { .. }) {
-            return true;
-        }
-        matches!(
-            *self.mistake,
-            Mistake::Frame { .. } | Mistake::Batch { .. } | Mistake::LongChannel { .. }
-        )
+        matches!(*self.mistake, Mistake::TooLarge { .. } | Mistake::Batch { .. })
     }
 
     /// Which event of a batch it is, counted from 0; `None` if it is not one of several.
@@ -99,20 +71,13 @@ impl fmt::Display for InvalidEvent {
             Mistake::Id { id, why } => write!(f, "event id {} {why}", Excerpt(id)),
             Mistake::Json(why) => write!(f, "data cannot be written as JSON: {why}"),
             Mistake::Retry(after) => write!(f, "retry of {after:?} is too long"),
-            Mistake::Frame { size, limit } => {
-                write!(f, "frame of {size} bytes is over the limit of {limit}")
+            Mistake::TooLarge { what, size, limit } => {
+                write!(f, "{what} of {size} bytes is over the limit of {limit}")
             }
             Mistake::Batch { limit, of } => {
                 write!(f, "batch is more than the {limit} {of} that a channel keeps")
             }
-            #[cfg(feature = "grip")]
-            Mistake::Item { size, limit } => {
-                write!(f, "event of {size} bytes as JSON is over the {limit} that go through a proxy's control port")
-            }
-            Mistake::BlankChannel => f.write_str("channel name is blank"),
-            Mistake::LongChannel { size, limit } => {
-                write!(f, "channel name of {size} bytes is over the limit of {limit}")
-            }
+            Mistake::EmptyChannel => f.write_str("channel name is empty or only white space"),
         }
     }
 }

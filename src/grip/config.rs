@@ -9,7 +9,8 @@ use http::HeaderMap;
 
 use super::endpoint::Endpoint;
 use super::error::InvalidConfig;
-use super::signature::{InvalidSignature, Proxied, Token};
+use super::signature::{InvalidSignature, Proxied};
+use super::token::Token;
 
 const GRIP_SIG: &str = "grip-sig";
 

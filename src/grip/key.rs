@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use base64::alphabet;
-use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
+use base64::engine::{Engine, GeneralPurpose};
 use hmac_sha256::HMAC;
 #[cfg(feature = "jwt-simple")]
 use jwt_simple::prelude::{
@@ -13,13 +13,10 @@ use jwt_simple::prelude::{
 };
 use serde_json::Value;
 
-use super::signature::Token;
+use super::token::{Token, BASE64URL, LENIENT};
 
-/// Both alphabets are read, padded or not, as people paste either; nothing is written with these.
-const LENIENT: GeneralPurposeConfig =
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+/// Both alphabets are read, because people paste either.
 const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
-pub(super) const BASE64URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
 /// What is wrong with a key. It never quotes the key.
 pub(super) type Reason = &'static str;

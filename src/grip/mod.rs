@@ -17,6 +17,7 @@ mod item_json;
 mod key;
 mod publisher;
 mod signature;
+mod token;
 pub mod transport;
 mod url;
 

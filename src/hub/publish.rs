@@ -154,7 +154,8 @@ impl Hub {
     ) -> Result<Draft, InvalidEvent> {
         let at = event.encode_into(scratch)?;
         if at.weight > self.limits.frame {
-            return Err(Mistake::Frame { size: at.weight, limit: self.limits.frame }.into());
+            let (size, limit) = (at.weight, self.limits.frame);
+            return Err(Mistake::TooLarge { what: "frame", size, limit }.into());
         }
         let given = event.given_id().map(Arc::from);
         let own_id = self.history.replay && given.is_none();
@@ -260,11 +261,12 @@ impl Hub {
 
     fn check_name(&self, name: &str) -> Result<(), InvalidEvent> {
         if is_blank(name) {
-            return Err(Mistake::BlankChannel.into());
+            return Err(Mistake::EmptyChannel.into());
         }
         let limit = self.limits.channel_name;
         if name.len() > limit {
-            return Err(Mistake::LongChannel { size: name.len(), limit }.into());
+            let size = name.len();
+            return Err(Mistake::TooLarge { what: "channel name", size, limit }.into());
         }
         Ok(())
     }

@@ -56,7 +56,8 @@ impl Tap for ProxyTap<'_> {
         let frame = ItemJson::frame(&self.channel, text(before_id), text(after_id), own_id);
         let (size, limit) = (frame.len(OWN_ID_MAX), BATCH_BYTES - 64);
         if size > limit {
-            return Err(Mistake::Item { size, limit }.into());
+            let what = "the event's JSON for a proxy's control port";
+            return Err(Mistake::TooLarge { what, size, limit }.into());
         }
         self.frames.push(frame);
         Ok(())

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 
 use crate::runtime::Timer;
+use crate::sync::StdMutex;
 
 /// A [`Timer`] that stands still until a test moves it. Clones are the same clock.
 ///
@@ -26,7 +27,7 @@ use crate::runtime::Timer;
 /// assert!(sleep.now_or_never().is_some());
 /// ```
 #[derive(Clone, Debug)]
-pub struct ManualTimer(Arc<Mutex<Clock>>);
+pub struct ManualTimer(Arc<StdMutex<Clock>>);
 
 #[derive(Debug)]
 struct Clock {
@@ -40,7 +41,11 @@ struct Clock {
 impl ManualTimer {
     /// A clock that shows the time of its making.
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(Clock { now: Instant::now(), sleeps: BTreeMap::new(), count: 0 })))
+        Self(Arc::new(StdMutex::new(Clock {
+            now: Instant::now(),
+            sleeps: BTreeMap::new(),
+            count: 0,
+        })))
     }
 
     /// Moves the clock on in one jump, and wakes the sleeps that are due, in their order.
@@ -68,7 +73,7 @@ impl ManualTimer {
     }
 
     fn lock(&self) -> MutexGuard<'_, Clock> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,7 +1,7 @@
 //! A control port that only takes notes.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use bytes::Bytes;
 use futures::future::{ready, BoxFuture, FutureExt};
@@ -9,6 +9,7 @@ use http::{Request, Response, StatusCode, Uri};
 use serde_json::Value;
 
 use crate::grip::{Transport, TransportError};
+use crate::sync::StdMutex;
 
 /// A [`Transport`] that sends nothing, records all, and answers at once: 200, until it is told
 /// otherwise. Clones are the same record.
@@ -28,7 +29,7 @@ use crate::grip::{Transport, TransportError};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct RecordingTransport(Arc<Mutex<Record>>);
+pub struct RecordingTransport(Arc<StdMutex<Record>>);
 
 #[derive(Default)]
 struct Record {
@@ -73,7 +74,7 @@ impl RecordingTransport {
     }
 
     fn lock(&self) -> MutexGuard<'_, Record> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -11,7 +11,8 @@ use http::{HeaderValue, Uri};
 
 use super::error::InvalidConfig;
 use super::key::{looks_formatted, trim, Reason, Secret, VerifyKey};
-use super::signature::{sign, Token};
+use super::signature::sign;
+use super::token::Token;
 use super::url::GripUrl;
 
 /// How long a token that we sign is good for.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::{poll_fn, Future};
 use std::pin::{pin, Pin};
-use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_lock::Mutex;
@@ -22,6 +22,7 @@ use hyper::client::conn::http1::{handshake, Connection, SendRequest};
 use smol_hyper::rt::FuturesIo;
 
 use super::{Transport, TransportError};
+use crate::sync::StdMutex;
 
 /// An answer of a control port is a line or two.
 const MAX_ANSWER: usize = 64 << 10;
@@ -33,7 +34,7 @@ const MAX_ANSWER: usize = 64 << 10;
 /// tries once more on a new one if an old one turns out to be stale.
 #[derive(Default)]
 pub struct Hyper {
-    lanes: SyncMutex<HashMap<(Scheme, Authority), Arc<Lane>>>,
+    lanes: StdMutex<HashMap<(Scheme, Authority), Arc<Lane>>>,
     #[cfg(feature = "rustls")]
     tls: super::tls::Tls,
 }
@@ -104,7 +105,7 @@ impl Hyper {
     }
 
     fn lane(&self, scheme: &Scheme, authority: &Authority) -> Arc<Lane> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.lanes.lock();
         Arc::clone(lanes.entry((scheme.clone(), authority.clone())).or_default())
     }
 

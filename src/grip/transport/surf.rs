@@ -1,7 +1,6 @@
 //! A transport over surf, for programs that have it already.
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
@@ -10,13 +9,14 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use surf::{Client, Config};
 
 use super::{Transport, TransportError};
+use crate::sync::StdMutex;
 
 /// Sends requests with [surf](https://docs.rs/surf).
 ///
 /// surf is **unmaintained** (RUSTSEC-2025-0036) and brings many old crates: prefer
 /// [`Hyper`](super::Hyper). It speaks plain `http` only here. Its default leaves Nagle's algorithm
 /// on, which costs 44 ms a POST; this turns it off.
-pub struct Surf(Mutex<Client>);
+pub struct Surf(StdMutex<Client>);
 
 impl Surf {
     /// A transport with a client of its own.
@@ -25,11 +25,7 @@ impl Surf {
     ///
     /// If surf cannot make its client.
     pub fn new() -> Result<Self, TransportError> {
-        Ok(Self(Mutex::new(client()?)))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Client> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(Self(StdMutex::new(client()?)))
     }
 }
 
@@ -55,7 +51,7 @@ impl Lease<'_> {
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
         if let (false, Ok(client)) = (self.done, client()) {
-            *self.surf.lock() = client;
+            *self.surf.0.lock() = client;
         }
     }
 }
@@ -104,7 +100,7 @@ fn wrap(error: surf::Error) -> TransportError {
 
 impl Transport for Surf {
     fn send(&self, req: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>> {
-        let lease = Lease { surf: self, client: self.lock().clone(), done: false };
+        let lease = Lease { surf: self, client: self.0.lock().clone(), done: false };
         async move {
             let answer = request(&lease.client, req).await;
             if answer.is_ok() {
