@@ -12,8 +12,8 @@ use crate::hub::Refused;
 
 /// Why an [`EventStream`](crate::EventStream) could not be built.
 ///
-/// Its text names the setter and never shows a secret. [`kind`](Self::kind) is for programs that tell
-/// the reasons apart. If the configuration of a proxy is at fault,
+/// Its text names the setter and never shows a secret. [`kind`](Self::kind) is for programs that
+/// tell the reasons apart. If the configuration of a proxy is at fault,
 /// [`source`](std::error::Error::source) is the `grip::InvalidConfig`.
 ///
 /// ```

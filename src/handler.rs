@@ -66,8 +66,8 @@ impl Handler {
     /// them. Any other path gets 404.
     ///
     /// The pattern is matched against the URI as it arrives; captured values are percent-decoded
-    /// afterwards. `{*rest}` captures the rest of a path. [`Params`] in the request's extensions take
-    /// precedence.
+    /// afterwards. `{*rest}` captures the rest of a path. [`Params`] in the request's extensions
+    /// take precedence.
     pub fn path(mut self, pattern: &str) -> Self {
         let mut router = Router::new();
         let router = match router.insert(pattern, ()) {
@@ -81,7 +81,8 @@ impl Handler {
     /// Answers a request.
     ///
     /// A parameter that is missing, empty or not UTF-8 is answered with 400. A template or pattern
-    /// that does not parse is answered with 500, whatever the request. The text names what is wrong.
+    /// that does not parse is answered with 500, whatever the request. The text names what is
+    /// wrong.
     pub fn call<Q>(&self, req: Request<Q>) -> Run {
         let (parts, _) = req.into_parts();
         let req = Request::from_parts(parts, ());

@@ -12,10 +12,10 @@ use crate::proxy::Outcome;
 
 /// What `publish` and `publish_all` return: the outcome of something that has already happened.
 ///
-/// Subscribers in this process have the event before this future exists. Without a proxy it is ready
-/// immediately, except that it occasionally yields once so that a publisher looping on one thread does
-/// not starve its readers. Behind a GRIP proxy it is ready when every endpoint has accepted the event
-/// or failed.
+/// Subscribers in this process have the event before this future exists. Without a proxy it is
+/// ready immediately, except that it occasionally yields once so that a publisher looping on one
+/// thread does not starve its readers. Behind a GRIP proxy it is ready when every endpoint has
+/// accepted the event or failed.
 ///
 /// # Cancel safety
 ///

@@ -15,8 +15,8 @@ use crate::serve::{
 };
 use crate::trace;
 
-/// What [`EventStream::run`](crate::EventStream::run) returns: a future of the answer, which borrows
-/// nothing.
+/// What [`EventStream::run`](crate::EventStream::run) returns: a future of the answer, which
+/// borrows nothing.
 ///
 /// It is ready immediately.
 #[derive(Debug)]
@@ -71,8 +71,8 @@ enum Content {
     Hold(HeaderMap, Body),
 }
 
-/// Finishes `res` as the answer. An error in `routed` is the refusal; `channels` is asked once all steps
-/// before it have passed.
+/// Finishes `res` as the answer. An error in `routed` is the refusal; `channels` is asked once all
+/// steps before it have passed.
 pub(crate) fn answer<Q, S, R>(
     core: &Core,
     req: &Request<Q>,
@@ -142,8 +142,8 @@ fn steps(
     let channels = channels()?;
     let Some(proxy) = proxy else {
         let body = open(core, &channels, &last_event_id)?;
-        // A HEAD subscribes like a GET, so that it gets exactly the answer that a GET would get. Its
-        // subscription ends here.
+        // A HEAD subscribes like a GET, so that it gets exactly the answer that a GET would get.
+        // Its subscription ends here.
         return Ok(Content::Stream(if kind == RequestKind::Head { Body::head() } else { body }));
     };
     let names = channels.as_slice();

@@ -15,21 +15,21 @@ use crate::serve::{Body, BodySettings};
 /// The events of one or several channels, in one total order, as bytes ready for the wire.
 ///
 /// Each item is one or more whole frames: everything that was ready, up to
-/// [`Limits::item`](crate::Limits::item) bytes. Subscribers at the same place of the same channel share
-/// the same [`Bytes`]. There is no `stream-open` and no keep-alive in it;
+/// [`Limits::item`](crate::Limits::item) bytes. Subscribers at the same place of the same channel
+/// share the same [`Bytes`]. There is no `stream-open` and no keep-alive in it;
 /// [`into_body`](Subscription::into_body) adds those.
 ///
 /// # Lagging
 ///
-/// A subscription that is not polled costs its cursor and delays nobody. If an event that was due is no
-/// longer kept ([`History`](crate::History)), the subscription gets a `stream-reset` frame in its place,
-/// which names the channel.
+/// A subscription that is not polled costs its cursor and delays nobody. If an event that was due
+/// is no longer kept ([`History`](crate::History)), the subscription gets a `stream-reset` frame in
+/// its place, which names the channel.
 ///
 /// # Closing
 ///
 /// After [`EventStream::close`](crate::EventStream::close), or
-/// [`close_channel`](crate::EventStream::close_channel) of any of its channels, the stream ends once it
-/// has handed out what is left.
+/// [`close_channel`](crate::EventStream::close_channel) of any of its channels, the stream ends
+/// once it has handed out what is left.
 ///
 /// # Cancel safety
 ///
@@ -54,8 +54,8 @@ impl Subscription {
 
     /// Where the subscription is: a new one after this id misses nothing and repeats nothing.
     ///
-    /// It moves with each item handed out. After an id that could not be placed it is where the stream
-    /// goes on.
+    /// It moves with each item handed out. After an id that could not be placed it is where the
+    /// stream goes on.
     pub fn last_event_id(&self) -> EventId {
         self.cursor.last_event_id()
     }

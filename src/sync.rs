@@ -1,7 +1,7 @@
 //! Locks and atomics: the standard library's, or loom's where a model is checked.
 //!
-//! A lock stays usable after a panic under it: only plain data is touched while one is held, so what
-//! it guards is never left half-changed.
+//! A lock stays usable after a panic under it: only plain data is touched while one is held, so
+//! what it guards is never left half-changed.
 
 use std::sync::PoisonError;
 

@@ -1,8 +1,9 @@
 //! Log events and spans, with the feature `tracing`. Without it nothing is logged, and nothing is
 //! computed for it.
 //!
-//! Targets are `eventstream::connect`, `hold`, `publish`, `grip`, `reset` and `close`. Data, keys and
-//! tokens are never logged. Subscribers of the log are user code: never call these under a lock.
+//! Targets are `eventstream::connect`, `hold`, `publish`, `grip`, `reset` and `close`. Data, keys
+//! and tokens are never logged. Subscribers of the log are user code: never call these under a
+//! lock.
 
 #[cfg(all(feature = "grip", feature = "tracing"))]
 pub(crate) use tracing::warn;

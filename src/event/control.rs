@@ -11,8 +11,8 @@ use super::{Epoch, Event, EventId};
 /// The start of an `id:` line.
 pub(crate) const ID: &str = "id: ";
 
-/// Sent after a time of silence. A named event, because a comment makes some clients deliver an empty
-/// message.
+/// Sent after a time of silence. A named event, because a comment makes some clients deliver an
+/// empty message.
 pub(crate) const KEEP_ALIVE: &[u8] = b"event: keep-alive\ndata: \n\n";
 
 /// Why events are missing from a stream.

@@ -69,8 +69,8 @@ impl EventStream {
     ///
     /// # Errors
     ///
-    /// The error of `build`; the next caller tries again. Also if `build` asks for the name that it is
-    /// building.
+    /// The error of `build`; the next caller tries again. Also if `build` asks for the name that it
+    /// is building.
     pub fn named(
         name: &str,
         build: impl FnOnce() -> Result<Self, BuildError>,
@@ -81,10 +81,10 @@ impl EventStream {
     /// Publishes `event` on `channel` and wakes its subscribers.
     ///
     /// They have it before this returns; the future reports the outcome, and dropping it undoes
-    /// nothing. The channel is created if it does not exist. A reader that falls behind the channel's
-    /// [`History`](crate::History) gets a `stream-reset`. The future yields once each time half of the
-    /// channel's history has filled up without any reader making progress, so that readers on the same
-    /// thread keep up.
+    /// nothing. The channel is created if it does not exist. A reader that falls behind the
+    /// channel's [`History`](crate::History) gets a `stream-reset`. The future yields once each
+    /// time half of the channel's history has filled up without any reader making progress, so that
+    /// readers on the same thread keep up.
     ///
     /// # Errors
     ///
@@ -96,8 +96,8 @@ impl EventStream {
 
     /// Publishes all of `events` or none, in order, with no other publisher's events between them.
     ///
-    /// This is one step. A batch of more than half of the channel's history may push out events that
-    /// readers on the same thread had no chance to read yet.
+    /// This is one step. A batch of more than half of the channel's history may push out events
+    /// that readers on the same thread had no chance to read yet.
     ///
     /// # Errors
     ///
@@ -137,8 +137,8 @@ impl EventStream {
 
     /// Subscribes to everything that is published on these channels from now on.
     ///
-    /// Where [`try_subscribe`](Self::try_subscribe) would fail, this returns a subscription that has
-    /// ended.
+    /// Where [`try_subscribe`](Self::try_subscribe) would fail, this returns a subscription that
+    /// has ended.
     pub fn subscribe(&self, channels: impl Into<Channels>) -> Subscription {
         self.subscribe_or_end(&channels.into(), Start::Now)
     }
@@ -177,10 +177,10 @@ impl EventStream {
 
     /// Answers a request with a whole SSE endpoint.
     ///
-    /// Takes any request and any started response, keeps the response's headers and extensions (CORS,
-    /// cookies), and finishes it: method, `Accept`, replay after `Last-Event-ID`, headers, and a body
-    /// that lives as long as the client. Channel names are literal: nothing in them is expanded
-    /// ([`handler`](Self::handler) does that).
+    /// Takes any request and any started response, keeps the response's headers and extensions
+    /// (CORS, cookies), and finishes it: method, `Accept`, replay after `Last-Event-ID`, headers,
+    /// and a body that lives as long as the client. Channel names are literal: nothing in them is
+    /// expanded ([`handler`](Self::handler) does that).
     ///
     /// ```
     /// use eventstream::EventStream;
@@ -201,8 +201,8 @@ impl EventStream {
         Run::new(run::answer(&self.core, req, res, Ok(channels), Ok))
     }
 
-    /// An endpoint for channel templates. `{id}` is taken from [`Params`](crate::Params) or the path,
-    /// `{?id}` from the query.
+    /// An endpoint for channel templates. `{id}` is taken from [`Params`](crate::Params) or the
+    /// path, `{?id}` from the query.
     pub fn handler(&self, channels: impl Into<Channels>) -> Handler {
         Handler::templates(self.core.clone(), &channels.into())
     }
@@ -219,8 +219,8 @@ impl EventStream {
     /// Ends every stream that reads this channel, once it has handed out the channel's history, and
     /// frees the channel.
     ///
-    /// A stream of several channels ends too: to end what one user receives, close a channel of that
-    /// user's own. A later publisher or subscriber gets a new channel of the same name.
+    /// A stream of several channels ends too: to end what one user receives, close a channel of
+    /// that user's own. A later publisher or subscriber gets a new channel of the same name.
     pub fn close_channel(&self, channel: &str) {
         self.core.close_channel(channel);
     }

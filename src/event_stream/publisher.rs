@@ -69,14 +69,14 @@ impl fmt::Debug for ChannelPublisher {
 
 /// Publishes on one channel as a [`Sink`]. Made by [`EventStream::sink`](crate::EventStream::sink).
 ///
-/// Subscribers have an event when `start_send` returns. Without a proxy there is nothing to wait for,
-/// except that the sink occasionally is not ready once so that readers on the same thread keep up.
-/// Behind a GRIP proxy the sink is ready when the queue of every endpoint has room. Flushing or closing
-/// it waits until everything that it sent was accepted or has failed, and reports what failed since the
-/// last time; the sink remains usable.
+/// Subscribers have an event when `start_send` returns. Without a proxy there is nothing to wait
+/// for, except that the sink occasionally is not ready once so that readers on the same thread keep
+/// up. Behind a GRIP proxy the sink is ready when the queue of every endpoint has room. Flushing or
+/// closing it waits until everything that it sent was accepted or has failed, and reports what
+/// failed since the last time; the sink remains usable.
 ///
-/// An event that is not valid fails `start_send`, and the sink remains usable. Closing the sink does not
-/// close the channel.
+/// An event that is not valid fails `start_send`, and the sink remains usable. Closing the sink
+/// does not close the channel.
 #[must_use = "a sink does nothing unless something is sent to it"]
 pub struct ChannelSink {
     publisher: ChannelPublisher,

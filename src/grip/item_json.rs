@@ -20,8 +20,8 @@ impl ItemJson {
 
     /// An event's frame. With `own_id` the id is also a line of the frame, between its two parts.
     pub(crate) fn frame(channel: &str, before_id: &str, after_id: &str, own_id: bool) -> Self {
-        // The shape of an item is known to `Item` alone: an item without id and content is cut open at
-        // its two empty strings. Nothing else in it can be empty, or contain a quote.
+        // The shape of an item is known to `Item` alone: an item without id and content is cut open
+        // at its two empty strings. Nothing else in it can be empty, or contain a quote.
         let shape = to_json(&Item::new(channel, "").id(""));
         let mut pieces = shape.split("\"\"");
         let [start, middle, end] = std::array::from_fn(|_| pieces.next().unwrap_or_default());

@@ -100,9 +100,9 @@ impl ChannelState {
     /// Counts what a publisher appended. True if it is time to give way, so that healthy readers do
     /// not fall out of the history.
     ///
-    /// That is when half of the history has filled up without any reader making progress, and then at
-    /// each further sixteenth. So several publishers cannot use the history up between them, and a
-    /// reader that never reads costs little.
+    /// That is when half of the history has filled up without any reader making progress, and then
+    /// at each further sixteenth. So several publishers cannot use the history up between them, and
+    /// a reader that never reads costs little.
     pub(super) fn should_yield(&mut self, events: usize, bytes: usize, keep: &History) -> bool {
         if self.subscribers == 0 {
             return false;

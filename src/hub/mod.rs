@@ -1,15 +1,15 @@
 //! The hub: a channel is a log, a subscription is a cursor.
 //!
-//! One [`sequence`] numbers the events of all channels, so that one `u64` is an exact position in any
-//! set of them.
+//! One [`sequence`] numbers the events of all channels, so that one `u64` is an exact position in
+//! any set of them.
 //!
 //! The hub has no clock, starts no task and knows no HTTP: the time is an argument, in nanoseconds
 //! since any fixed moment, and so is its randomness.
 //!
 //! # Lock order
 //!
-//! Map, then channel, then either the idle queue or a reader's marks. No user code (wakers and their
-//! drops) runs under any of these locks.
+//! Map, then channel, then either the idle queue or a reader's marks. No user code (wakers and
+//! their drops) runs under any of these locks.
 
 mod channel;
 mod cursor;

@@ -68,8 +68,9 @@ pub(crate) trait Tap {
         own_id: bool,
     ) -> Result<(), InvalidEvent>;
 
-    /// The next of the encoded frames got its number. The channel's lock is held, so the calls for one
-    /// channel come in the order of its seqs; nothing may be woken here. `id` makes the frame's id.
+    /// The next of the encoded frames got its number. The channel's lock is held, so the calls for
+    /// one channel come in the order of its seqs; nothing may be woken here. `id` makes the frame's
+    /// id.
     fn numbered(&mut self, id: impl FnOnce() -> EventId);
 }
 
@@ -163,8 +164,8 @@ impl Hub {
         Ok(Draft { at, given })
     }
 
-    /// A batch must fit into the history, or its own end would push out its beginning. A single event
-    /// always fits.
+    /// A batch must fit into the history, or its own end would push out its beginning. A single
+    /// event always fits.
     fn check_batch(&self, events: usize, bytes: usize) -> Result<(), InvalidEvent> {
         let bytes = bytes + events * ("id: \n".len() + OWN_ID_MAX);
         let History { events: most_events, bytes: most_bytes, .. } = self.history;
@@ -289,8 +290,8 @@ impl Hub {
         Ok(self.get_or_create(&mut map, name))
     }
 
-    /// Numbers events of a channel that is not in the map and cannot be made; `None` if it is there by
-    /// now.
+    /// Numbers events of a channel that is not in the map and cannot be made; `None` if it is there
+    /// by now.
     fn pass_by(
         &self,
         name: &str,
@@ -318,7 +319,7 @@ impl Hub {
     }
 }
 
-/// Whether a channel's name has nothing but white space in it.
+/// Whether a channel's name is empty or only white space.
 pub(crate) fn is_blank(name: &str) -> bool {
     // Nearly all names begin with a visible ASCII character, which decides at once.
     !name.as_bytes().first().is_some_and(u8::is_ascii_graphic) && name.trim().is_empty()

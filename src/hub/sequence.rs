@@ -1,8 +1,8 @@
 //! The numbers of events: one sequence for all channels, and the ids that clients see of it.
 //!
-//! A publisher draws a seq while it holds the channel's lock. So whatever is at or below a reading of
-//! [`newest`](Sequence::newest) is in its log by the time that log's lock is obtained, and one `u64`
-//! is an exact position in any set of channels.
+//! A publisher draws a seq while it holds the channel's lock. So whatever is at or below a reading
+//! of [`newest`](Sequence::newest) is in its log by the time that log's lock is obtained, and one
+//! `u64` is an exact position in any set of channels.
 
 use crate::event::{Epoch, EventId};
 use crate::sync::{AtomicU64, Ordering};

@@ -72,8 +72,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Whether these channels exist or can be made. Asked first, so that a subscription which will be
-    /// refused costs no idle channel its events.
+    /// Whether these channels exist or can be made. Asked first, so that a subscription which will
+    /// be refused costs no idle channel its events.
     fn has_room_for(&self, names: &[impl AsRef<str>]) -> bool {
         if self.limits.hub_channels == usize::MAX {
             return true;
@@ -85,8 +85,8 @@ impl Hub {
             || map.channels.len() + missing <= self.limits.hub_channels + self.idle.lock().len()
     }
 
-    /// The seq to start after; `None` if the id names no place. The channels have been joined, so none
-    /// of them is collected meanwhile.
+    /// The seq to start after; `None` if the id names no place. The channels have been joined, so
+    /// none of them is collected meanwhile.
     fn position(&self, channels: &[Arc<Channel>], start: Start<'_>) -> Option<u64> {
         let id = match start {
             Start::After(id) if self.history.replay => id,

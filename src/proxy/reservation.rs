@@ -45,8 +45,8 @@ impl Proxy {
 impl Reservation {
     /// `Ready` when every queue has room for one more item.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PublishError>> {
-        // A failure waits for the next flush: reported here, it would cost local subscribers the event
-        // that is about to be sent.
+        // A failure waits for the next flush: reported here, it would cost local subscribers the
+        // event that is about to be sent.
         self.collect(cx);
         if self.permits.is_none() {
             let publisher = &self.publisher;
@@ -84,7 +84,8 @@ impl Reservation {
     }
 }
 
-/// A future that is only reached through `&mut`. The lock is never taken: it makes the future `Sync`.
+/// A future that is only reached through `&mut`. The lock is never taken: it makes the future
+/// `Sync`.
 struct SyncFuture<T>(Mutex<BoxFuture<'static, T>>);
 
 impl<T> SyncFuture<T> {

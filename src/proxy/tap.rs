@@ -33,8 +33,8 @@ impl Proxy {
         }
     }
 
-    /// A tap, and the outcome that it reports to. `failed` gets the publication's ids and the id of the
-    /// first item that failed, and returns the id for the error.
+    /// A tap, and the outcome that it reports to. `failed` gets the publication's ids and the id of
+    /// the first item that failed, and returns the id for the error.
     pub(crate) fn follow<T>(
         &self,
         channel: &str,

@@ -24,8 +24,8 @@ use crate::runtime::Clock;
 /// [`into_async_read`](Body::into_async_read) a reader for everything else. It never fails.
 ///
 /// A live body begins with `stream-open`, whose id is the position. Then it hands out the events, a
-/// `stream-reset` where some are missing, and a `keep-alive` after a time of silence. Dropping it frees
-/// everything it held.
+/// `stream-reset` where some are missing, and a `keep-alive` after a time of silence. Dropping it
+/// frees everything it held.
 #[derive(Debug)]
 #[must_use = "a body does nothing unless polled"]
 pub struct Body(Kind);
@@ -35,7 +35,8 @@ enum Kind {
     /// A short text, taken once.
     Text(Bytes),
     Live(Live),
-    /// The body of an answer to HEAD: nothing comes, and nothing is said of how much a GET would get.
+    /// The body of an answer to HEAD: nothing comes, and nothing is said of how much a GET would
+    /// get.
     Head,
     Ended,
 }
@@ -83,8 +84,8 @@ impl Body {
         Self(Kind::Live(Live { settings, events, keep_alive, opened: false, wrote: false }))
     }
 
-    /// Turns the body into a reader, for frameworks that want one (tide, async-h1) and for copying to
-    /// any `AsyncWrite`.
+    /// Turns the body into a reader, for frameworks that want one (tide, async-h1) and for copying
+    /// to any `AsyncWrite`.
     pub fn into_async_read(self) -> impl AsyncBufRead + Send + Sync + Unpin + 'static {
         self.map_err(|never| -> io::Error { match never {} }).into_async_read()
     }
@@ -129,7 +130,8 @@ impl Live {
     }
 }
 
-/// An empty body. Middleware that answers in place of the endpoint (tower-http's CORS) asks for one.
+/// An empty body. Middleware that answers in place of the endpoint (tower-http's CORS) asks for
+/// one.
 impl Default for Body {
     fn default() -> Self {
         Self::empty()

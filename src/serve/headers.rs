@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 /// The methods that an endpoint answers.
 pub(super) const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
 
-/// Removes what is the server's business: it frames the body, and knows whether the connection stays.
+/// Removes what is the server's business: it frames the body, and knows whether the connection
+/// stays.
 pub(crate) fn clear_framing(headers: &mut HeaderMap) {
     for name in [CONTENT_LENGTH, CONTENT_ENCODING, TRANSFER_ENCODING, CONNECTION] {
         headers.remove(name);

@@ -1,5 +1,5 @@
-//! Every answer that is not a stream: a refusal with one plain sentence, and the answer that has a client
-//! come back later. Clients may compare these texts, so they do not change.
+//! Every answer that is not a stream: a refusal with one plain sentence, and the answer that has a
+//! client come back later. Clients may compare these texts, so they do not change.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Which legs of a task that waits on several lists have something.
 //!
 //! A publisher marks the reader's leg under the channel's lock and before it draws the seq. The
-//! reader reads the clock first and takes the marks after. So any leg with an event at or below that
-//! reading is marked, and the others need not be looked at.
+//! reader reads the clock first and takes the marks after. So any leg with an event at or below
+//! that reading is marked, and the others need not be looked at.
 
 use std::task::Waker;
 

@@ -105,8 +105,8 @@ impl WaitList {
 
     /// Takes the list whole: in O(1) for tasks, while each leg is marked ready here.
     ///
-    /// A publisher calls this under the channel's lock and **before** it draws its seq. A reader whose
-    /// reading of the clock covers that seq therefore finds the mark.
+    /// A publisher calls this under the channel's lock and **before** it draws its seq. A reader
+    /// whose reading of the clock covers that seq therefore finds the mark.
     ///
     /// `None` if nobody waits. `generation` gets the new generation before anything else happens.
     pub(crate) fn take(&mut self, generation: &AtomicU64) -> Option<Woken> {
@@ -133,10 +133,11 @@ impl WaitList {
     }
 }
 
-/// Of more than this many tasks, each [`SORTED_EVERY`]th wake is sorted by task address. Such a crowd
-/// is in no cache when its turn comes, and a walk through memory from one end to the other costs
-/// fewer misses than jumps: 8 % less CPU at 10 000 clients (`benches/`, over sockets). Tasks fall
-/// asleep in about the order in which they were woken, so sorting each time would gain nothing.
+/// Of more than this many tasks, each [`SORTED_EVERY`]th wake is sorted by task address. Such a
+/// crowd is in no cache when its turn comes, and a walk through memory from one end to the other
+/// costs fewer misses than jumps: 8 % less CPU at 10 000 clients (`benches/`, over sockets). Tasks
+/// fall asleep in about the order in which they were woken, so sorting each time would gain
+/// nothing.
 const CROWD: usize = 1024;
 const SORTED_EVERY: u64 = 8;
 

@@ -12,8 +12,9 @@ use crate::proxy::Source;
 impl Builder {
     /// Puts the stream behind GRIP proxies (Pushpin, Fastly Fanout, Fanout Cloud); default: none.
     ///
-    /// Takes a GRIP_URL such as `http://localhost:5561/?verify-iss=pushpin&verify-key=changeme`, one
-    /// [`Endpoint`](crate::grip::Endpoint) or several, a ready [`Config`], or an `Option` of these.
+    /// Takes a GRIP_URL such as `http://localhost:5561/?verify-iss=pushpin&verify-key=changeme`,
+    /// one [`Endpoint`](crate::grip::Endpoint) or several, a ready [`Config`], or an `Option` of
+    /// these.
     pub fn grip<C>(mut self, config: C) -> Self
     where
         C: TryInto<Config>,
@@ -29,8 +30,8 @@ impl Builder {
         self
     }
 
-    /// Reads the proxy from the environment: `GRIP_URL`, and `GRIP_VERIFY_KEY` if the URL has no key
-    /// to verify with. An unset or empty `GRIP_URL` means no proxy.
+    /// Reads the proxy from the environment: `GRIP_URL`, and `GRIP_VERIFY_KEY` if the URL has no
+    /// key to verify with. An unset or empty `GRIP_URL` means no proxy.
     pub fn grip_env(self) -> Self {
         self.grip(FromEnv)
     }

@@ -68,8 +68,8 @@ impl Builder {
         self
     }
 
-    /// Sets after how long a silence a body gets a keep-alive; default 20 s, zero is never. It comes
-    /// up to a tenth early, so that clients which connected together spread out.
+    /// Sets after how long a silence a body gets a keep-alive; default 20 s, zero is never. It
+    /// comes up to a tenth early, so that clients which connected together spread out.
     ///
     /// A client that vanished is noticed by a write that fails, so this also bounds how long its
     /// memory is held.
@@ -126,8 +126,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// The first mistake that any setter met, or one that shows only once everything is set: parts of
-    /// a proxy's configuration that do not fit together.
+    /// The first mistake that any setter met, or one that shows only once everything is set: parts
+    /// of a proxy's configuration that do not fit together.
     pub fn build(mut self) -> Result<EventStream, BuildError> {
         if let Some(mistake) = self.mistake.take() {
             return Err(mistake);

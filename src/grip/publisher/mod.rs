@@ -1,5 +1,5 @@
-//! Publishing through proxies: per endpoint a bounded queue, and one worker that sends batches in its
-//! order.
+//! Publishing through proxies: per endpoint a bounded queue, and one worker that sends batches in
+//! its order.
 
 mod queue;
 mod verdict;
@@ -31,14 +31,14 @@ use worker::Worker;
 pub(crate) const BATCH_BYTES: usize = 900_000;
 /// Publishes items through the control ports of all endpoints of a configuration.
 ///
-/// Each endpoint has a bounded queue and a worker of its own, so a slow or dead endpoint delays neither
-/// the others nor the caller. The items of a queue are sent in order, up to 100 in one POST. A POST that
-/// fails for a passing reason (no answer, 429, 5xx) is tried five times within 30 s. A POST that is
-/// refused with 400 is taken apart, so that one bad item costs only itself. An item has failed at an
-/// endpoint if it finds the queue full or waits in it for 10 s.
+/// Each endpoint has a bounded queue and a worker of its own, so a slow or dead endpoint delays
+/// neither the others nor the caller. The items of a queue are sent in order, up to 100 in one
+/// POST. A POST that fails for a passing reason (no answer, 429, 5xx) is tried five times within 30
+/// s. A POST that is refused with 400 is taken apart, so that one bad item costs only itself. An
+/// item has failed at an endpoint if it finds the queue full or waits in it for 10 s.
 ///
-/// A cheap-to-clone handle; all clones share the same queues. When the last one is dropped, the workers
-/// send what is queued and end.
+/// A cheap-to-clone handle; all clones share the same queues. When the last one is dropped, the
+/// workers send what is queued and end.
 #[derive(Clone)]
 pub struct Publisher {
     shared: Arc<Shared>,
@@ -50,8 +50,8 @@ struct Shared {
     timer: Arc<dyn Timer>,
 }
 
-/// The publisher's end of one endpoint's queue. The worker sleeps until there is something in `wake`,
-/// and ends when that is closed.
+/// The publisher's end of one endpoint's queue. The worker sleeps until there is something in
+/// `wake`, and ends when that is closed.
 struct Outlet {
     queue: Arc<Queue>,
     wake: Sender<()>,
@@ -70,8 +70,8 @@ pub struct EndpointStats {
     pub queued: u64,
     /// Items that the endpoint accepted.
     pub accepted: u64,
-    /// Items that the endpoint did not get: it refused them, the publisher gave up, or the queue was
-    /// full.
+    /// Items that the endpoint did not get: it refused them, the publisher gave up, or the queue
+    /// was full.
     pub failed: u64,
     /// POSTs that were sent again.
     pub retried: u64,
@@ -151,8 +151,8 @@ impl Publisher {
         }
     }
 
-    /// Resolves when everything that is queued now was accepted or has failed, which takes as long as
-    /// the slowest endpoint.
+    /// Resolves when everything that is queued now was accepted or has failed, which takes as long
+    /// as the slowest endpoint.
     pub fn flush(&self) -> impl Future<Output = ()> + Send + 'static {
         let (marker, settled) = async_channel::bounded(1);
         for outlet in &self.shared.outlets {

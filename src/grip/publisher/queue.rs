@@ -91,7 +91,8 @@ impl Queue {
         }
     }
 
-    /// The items of the next POST; `None` when nothing is left. A marker that is reached is dropped.
+    /// The items of the next POST; `None` when nothing is left. A marker that is reached is
+    /// dropped.
     pub(super) fn next_batch(&self, now: Instant) -> Option<Vec<Queued>> {
         let (mut batch, mut late, mut bytes) = (Vec::new(), Vec::new(), OPEN.len() + CLOSE.len());
         let (mut markers, mut permits) = (Vec::new(), Vec::new());

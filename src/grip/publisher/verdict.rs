@@ -70,7 +70,8 @@ impl Tally {
     }
 }
 
-/// Settles one item at one endpoint. Dropped unsettled it is a failure, so an outcome always resolves.
+/// Settles one item at one endpoint. Dropped unsettled it is a failure, so an outcome always
+/// resolves.
 pub(super) struct Verdict {
     pub(super) tally: Arc<Tally>,
     /// Failures are sent here. Dropping the sender without sending means the item was accepted.

@@ -169,8 +169,8 @@ impl Worker {
         Some(token)
     }
 
-    /// The pause before the next try: anything up to a bound that doubles, so that many publishers do
-    /// not come back at once.
+    /// The pause before the next try: anything up to a bound that doubles, so that many publishers
+    /// do not come back at once.
     fn pause(&self, tries: u32) -> Duration {
         self.random.jitter(FIRST_PAUSE * 2u32.pow(tries - 1))
     }

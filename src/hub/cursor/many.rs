@@ -159,8 +159,8 @@ impl Merge {
 }
 
 impl Collected {
-    /// Sorts the frames by seq. Returns how many of them make the next item, and the seq of the last
-    /// of those.
+    /// Sorts the frames by seq. Returns how many of them make the next item, and the seq of the
+    /// last of those.
     fn cut(&mut self, limit: u64, cap: usize) -> (usize, u64) {
         self.frames.sort_unstable();
         let (mut count, mut size, mut last) = (0, 0, 0);

@@ -57,9 +57,9 @@ impl Answers {
         }
     }
 
-    /// The last `len` bytes of an answer that begins before `cursor` and ends with the frame `last`.
-    /// Readers that were woken while a burst was published have each had a different part of it: they
-    /// need no copy each of the rest.
+    /// The last `len` bytes of an answer that begins before `cursor` and ends with the frame
+    /// `last`. Readers that were woken while a burst was published have each had a different part
+    /// of it: they need no copy each of the rest.
     pub(super) fn find_end(&mut self, cursor: u64, last: u64, len: usize) -> Option<Bytes> {
         let worth_pinning = |whole: &Bytes| len >= whole.len() / WORTH_PINNING;
         let at = self.0.iter().rposition(|Remembered { answer, first, .. }| {
@@ -82,8 +82,8 @@ thread_local! {
     static SMALL_ANSWERS: Cell<BytesMut> = Cell::new(BytesMut::new());
 }
 
-/// Copies into memory that the small answers made on this thread share: not one allocation for each,
-/// and none at all while readers drop what they got.
+/// Copies into memory that the small answers made on this thread share: not one allocation for
+/// each, and none at all while readers drop what they got.
 pub(super) fn copy_small(len: usize, fill: impl FnOnce(&mut BytesMut)) -> Bytes {
     let mut arena = SMALL_ANSWERS.try_with(Cell::take).unwrap_or_default();
     if arena.capacity() < len {

@@ -193,8 +193,8 @@ impl Log {
         index.checked_sub(1).map_or(self.head, |before| self.entries[before].end)
     }
 
-    /// Index after the last of the entries from `first` on that together have at most `cap` bytes, or
-    /// after the first of them.
+    /// Index after the last of the entries from `first` on that together have at most `cap` bytes,
+    /// or after the first of them.
     fn index_capped(&self, first: usize, cap: usize) -> usize {
         let limit = self.start_of(first).saturating_add(cap as u64);
         match self.entries.back() {
@@ -203,8 +203,8 @@ impl Log {
         }
     }
 
-    /// Everything after `cursor`, up to `cap` bytes but at least one frame. `readers` may come for the
-    /// same.
+    /// Everything after `cursor`, up to `cap` bytes but at least one frame. `readers` may come for
+    /// the same.
     #[inline]
     pub(super) fn read(&mut self, cursor: u64, cap: usize, readers: usize) -> Option<Answer> {
         match self.answers.position(cursor) {
@@ -213,8 +213,8 @@ impl Log {
         }
     }
 
-    /// An answer that nobody has asked for yet. Kept out of line: one reader of a crowd comes here, and
-    /// the others need not pay for it.
+    /// An answer that nobody has asked for yet. Kept out of line: one reader of a crowd comes here,
+    /// and the others need not pay for it.
     #[inline(never)]
     fn answer(&mut self, cursor: u64, cap: usize, readers: usize) -> Option<Answer> {
         if self.tail() <= cursor || self.entries.is_empty() {
@@ -239,8 +239,8 @@ impl Log {
         Some(answer)
     }
 
-    /// Adds the frames with `cursor < seq <= cut` to `out`, up to `cap` bytes but at least one. If more
-    /// are left, returns the seq before the next one.
+    /// Adds the frames with `cursor < seq <= cut` to `out`, up to `cap` bytes but at least one. If
+    /// more are left, returns the seq before the next one.
     pub(super) fn collect(
         &self,
         cursor: u64,
