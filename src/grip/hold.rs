@@ -1,9 +1,9 @@
-//! The answer that tells a GRIP proxy to keep the client: its headers, written for Pushpin's real
-//! parser.
+//! The response headers that make a GRIP proxy hold a client, written for the parser that Pushpin
+//! really has.
 //!
-//! That parser splits lists at `,` outside quotes, cuts an entry at its first `;`, trims what is
-//! left, and takes bytes beyond ASCII for Latin-1. So what would steer it is escaped where it has
-//! an escape, and percent-encoded where not.
+//! That parser splits lists at `,` outside quotes, cuts each entry at its first `;`, trims the
+//! rest, and reads non-ASCII bytes as Latin-1. Characters with a meaning to the parser are
+//! therefore escaped where it knows an escape, and percent-encoded elsewhere.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use base64::engine::Engine;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{utf8_percent_encode, AsciiSet, CONTROLS, NON_ALPHANUMERIC};
 
-/// All but RFC 3986's unreserved characters and `/`: what Python's `quote` encodes, so that names
-/// match those of Python's publishers.
+/// Everything except RFC 3986's unreserved characters and `/`. Python's `quote` encodes the same
+/// set, so the names match those of publishers written in Python.
 const NAME: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// What ends a link, or must not stand in a URI anyway.
+/// Characters that would end a link, and those that a URI must not contain anyway.
 const LINK: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -35,21 +35,26 @@ const LINK: &AsciiSet = &CONTROLS
 /// Pushpin counts milliseconds in 31 bits.
 const MAX_SECONDS: u64 = 2_147_483;
 
-/// Tells a GRIP proxy to hold a client's connection and to write to it what is published on some
-/// channels.
+/// Instructs a GRIP proxy to hold a client's connection and to write to it everything published on
+/// the given channels.
 ///
-/// The answer that carries these [`headers`](Hold::headers) also has the status, the other headers
-/// and the first bytes that the client gets. Names and values may be any text: all is encoded so
-/// that the proxy reads back what was meant.
+/// Add its [`headers`](Hold::headers) to the response. The status, the other headers and the body
+/// of that response go to the client. Names and values may be any text: they are encoded so that
+/// the proxy decodes exactly what you passed.
 ///
 /// ```
 /// use std::time::Duration;
 /// use eventstream::grip::Hold;
 ///
-/// let headers = Hold::stream(["events-a, b"]).keep_alive("event: keep-alive\ndata: \n\n", Duration::from_secs(20)).headers();
+/// let headers = Hold::stream(["events-a, b"])
+///     .keep_alive("event: keep-alive\ndata: \n\n", Duration::from_secs(20))
+///     .headers();
 /// assert_eq!(headers["grip-hold"], "stream");
 /// assert_eq!(headers["grip-channel"], "events-a%2C%20b");
-/// assert_eq!(headers["grip-keep-alive"], r"event: keep-alive\ndata: \n\n; format=cstring; timeout=20");
+/// assert_eq!(
+///     headers["grip-keep-alive"],
+///     r"event: keep-alive\ndata: \n\n; format=cstring; timeout=20"
+/// );
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a hold does nothing until its headers are sent"]
@@ -62,22 +67,25 @@ pub struct Hold {
 }
 
 impl Hold {
-    /// Holds a stream subscribed to these channels: full names, with whatever prefix they have.
+    /// Creates a hold for a stream subscribed to these channels. Names are full names, including
+    /// any prefix.
     ///
-    /// Each byte of a name that is neither unreserved in a URI nor `/` goes as `%XX`, here and in
-    /// [`Item`](super::Item) alike. Empty names are left out. Pushpin takes 20 channels and ignores
-    /// further ones.
+    /// Every byte of a name that is neither unreserved in a URI nor `/` is sent as `%XX`, as in
+    /// [`Item`](super::Item). Empty names are left out. Pushpin accepts 20 channels and ignores any
+    /// more.
     pub fn stream<S: AsRef<str>>(channels: impl IntoIterator<Item = S>) -> Self {
         let names = channels.into_iter().map(|name| encode_channel(name.as_ref()));
         let channels = names.filter(|name| !name.is_empty()).map(|name| (name, None)).collect();
         Self { channels, keep_alive: None, next_link: None, gone_link: None, meta: Vec::new() }
     }
 
-    /// Says which item of a channel the client has last, so that the proxy notices a gap before the
-    /// next one. Nothing happens if the hold is not for this channel, or if the id is empty.
+    /// Sets the id of the last item of a channel that the client has, so that the proxy notices a
+    /// gap before the next one. It has no effect if the hold does not include this channel or if
+    /// the id is empty.
     ///
-    /// Pushpin refuses a hold that has this but no [`next_link`](Hold::next_link). It hands the id
-    /// back unquoted (`Grip-Last`), so ids should have no blanks, `,`, `;` or `"`.
+    /// Pushpin refuses a hold that has a previous id but no [`next_link`](Hold::next_link). It
+    /// sends the id back unquoted (in `Grip-Last`), so an id should not contain a space, `,`, `;`
+    /// or `"`.
     pub fn prev_id(mut self, channel: impl AsRef<str>, id: impl AsRef<str>) -> Self {
         let (channel, id) = (encode_channel(channel.as_ref()), encode_id(id.as_ref()));
         for (name, prev_id) in &mut self.channels {
@@ -88,8 +96,10 @@ impl Hold {
         self
     }
 
-    /// Has the proxy write `content` whenever nothing was written for this long: whole seconds (a
-    /// fraction is cut), at least one. Zero, or no content, is never.
+    /// Makes the proxy write `content` whenever nothing has been written for `every`.
+    ///
+    /// The time is cut to whole seconds, at least one and at most 2 147 483. With a zero duration
+    /// or no content, the proxy writes no keep-alives.
     pub fn keep_alive(mut self, content: impl AsRef<[u8]>, every: Duration) -> Self {
         let content = content.as_ref();
         self.keep_alive = (!content.is_empty() && !every.is_zero()).then(|| {
@@ -102,9 +112,12 @@ impl Hold {
         self
     }
 
-    /// Where the proxy goes when an item is missing, and after `timeout` without one: whole seconds
-    /// (a fraction is cut), at least one unless it is zero, which is at once. A relative URI is
-    /// resolved against that of the request.
+    /// Sets the URI that the proxy requests when an item is missing, or after `timeout` without an
+    /// item.
+    ///
+    /// The timeout is cut to whole seconds, at least one and at most 2 147 483, unless it is zero:
+    /// then the proxy requests the URI immediately. A relative URI is resolved against the URI of
+    /// the request.
     pub fn next_link(mut self, uri: impl AsRef<str>, timeout: Duration) -> Self {
         let seconds = if timeout.is_zero() { 0 } else { whole_seconds(timeout) };
         self.next_link =
@@ -112,16 +125,17 @@ impl Hold {
         self
     }
 
-    /// Where the proxy posts to when the client has gone (Pushpin 1.41 and later).
+    /// Sets the URI that the proxy posts to once the client has disconnected (Pushpin 1.41 and
+    /// later).
     pub fn gone_link(mut self, uri: impl AsRef<str>) -> Self {
         self.gone_link = link(uri.as_ref()).map(|link| format!("{link}; rel=gone"));
         self
     }
 
-    /// Adds a value that the proxy's filters can use.
+    /// Adds a value that the proxy's filters can use. A value with an empty name is left out.
     ///
-    /// The name is encoded as a channel's is. A value keeps printable ASCII; what no header can
-    /// carry becomes `%XX`.
+    /// The name is encoded like a channel name. In the value, printable ASCII is kept, and bytes
+    /// that a header cannot carry become `%XX`.
     pub fn meta(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         let (name, value) = (name.as_ref(), value.as_ref());
         if !name.is_empty() {
@@ -130,7 +144,7 @@ impl Hold {
         self
     }
 
-    /// The `Grip-` headers.
+    /// Returns the `Grip-` headers to add to the response.
     pub fn headers(&self) -> HeaderMap {
         let channel = |(name, prev_id): &(String, Option<String>)| match prev_id {
             Some(id) if id.bytes().all(is_bare) => format!("{name}; prev-id={id}"),
@@ -139,7 +153,7 @@ impl Hold {
         };
         let mut headers = HeaderMap::new();
         let mut add = |name, value: &str| {
-            // Whatever wrote the value left printable ASCII only.
+            // Never fails: every value has been encoded to printable ASCII.
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.append(HeaderName::from_static(name), value);
             }
@@ -155,18 +169,18 @@ impl Hold {
     }
 }
 
-/// The name of a channel as a proxy knows it: the one rule for what is held and what is published.
+/// Encodes a channel name for the proxy. Holds and items must both use this, or they do not match.
 pub(crate) fn encode_channel(name: &str) -> String {
     utf8_percent_encode(name, NAME).to_string()
 }
 
-/// An id that a header can carry: itself if it is printable ASCII. The one rule for holds and
-/// items, which must match.
+/// Encodes an id for a header; printable ASCII stays as it is. Holds and items must both use this,
+/// or they do not match.
 pub(super) fn encode_id(id: &str) -> String {
     utf8_percent_encode(id, CONTROLS).to_string()
 }
 
-/// Whether a parameter's value may have this byte without quotes.
+/// Whether this byte may appear in an unquoted parameter value.
 fn is_bare(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\')
 }
@@ -176,12 +190,13 @@ fn quoted(value: &str) -> String {
 }
 
 fn link(uri: &str) -> Option<String> {
-    // `<>` is an error to Pushpin, and so to the client.
+    // Pushpin answers `<>` with an error, which the client would get.
     (!uri.is_empty()).then(|| format!("<{}>", utf8_percent_encode(uri, LINK)))
 }
 
-/// Pushpin's `cstring` knows `\\`, `\n`, `\r` and `\xHH`; of any other escape it drops the
-/// backslash. `;` would end the value, and blanks at its edges would be trimmed.
+/// Escapes content as a `cstring`. Pushpin knows `\\`, `\n`, `\r` and `\xHH`, and drops the
+/// backslash of any other escape. A bare `;` would end the value, and a space at either end would
+/// be trimmed.
 fn cstring(content: &[u8]) -> String {
     let last = content.len() - 1;
     let mut out = String::with_capacity(content.len() + 16);

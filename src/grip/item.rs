@@ -1,4 +1,4 @@
-//! What is published to a proxy: one item, as the JSON of its control port.
+//! An item published to a proxy, serialized as the JSON that its control port expects.
 
 use base64::engine::general_purpose::STANDARD;
 use base64::engine::Engine;
@@ -6,10 +6,10 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::hold::{encode_channel, encode_id};
 
-/// One item for the clients that a proxy holds on a channel.
+/// Represents one item for the clients that a proxy holds on a channel.
 ///
-/// The name of the channel is the full one, with whatever prefix it has, and is encoded as
-/// [`Hold`](super::Hold) does.
+/// The channel's name is the full name, including any prefix. It is encoded in the same way as in a
+/// [`Hold`](super::Hold).
 ///
 /// ```
 /// use eventstream::grip::Item;
@@ -29,7 +29,7 @@ pub struct Item {
     format: Format,
 }
 
-/// What happens to streams that are held: the format `http-stream`.
+/// The effect on held streams: GRIP's format `http-stream`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Format {
     Text(String),
@@ -38,7 +38,7 @@ enum Format {
 }
 
 impl Item {
-    /// Bytes to be written to the clients. They need not be UTF-8.
+    /// Creates an item that writes `content` to the clients. The bytes need not be UTF-8.
     pub fn new(channel: impl AsRef<str>, content: impl Into<Vec<u8>>) -> Self {
         let text = String::from_utf8(content.into());
         Self::of(
@@ -47,24 +47,25 @@ impl Item {
         )
     }
 
-    /// Ends the clients' streams.
+    /// Creates an item that ends the clients' streams.
     pub fn close(channel: impl AsRef<str>) -> Self {
         Self::of(channel.as_ref(), Format::Action("close"))
     }
 
-    /// Has the proxy follow the clients' next links now.
+    /// Creates an item that makes the proxy request each client's
+    /// [`next_link`](super::Hold::next_link) now.
     pub fn hint(channel: impl AsRef<str>) -> Self {
         Self::of(channel.as_ref(), Format::Action("hint"))
     }
 
-    /// Names the item. Pushpin drops a second one of the same id on a channel for a minute, so a
-    /// repeated publication reaches nobody twice.
+    /// Sets the item's id. For a minute, Pushpin drops further items with the same id on the
+    /// channel, so no client gets a repeated publication twice.
     pub fn id(mut self, id: impl AsRef<str>) -> Self {
         self.id = Some(encode_id(id.as_ref()));
         self
     }
 
-    /// Names the item before this one, so that the proxy notices a gap.
+    /// Sets the id of the previous item on the channel, so that the proxy notices a gap.
     pub fn prev_id(mut self, id: impl AsRef<str>) -> Self {
         self.prev_id = Some(encode_id(id.as_ref()));
         self
@@ -102,7 +103,7 @@ impl Serialize for Format {
     }
 }
 
-/// A map of one entry.
+/// Serializes as a map with a single entry.
 struct One<'a, T>(&'static str, &'a T);
 
 impl<T: Serialize> Serialize for One<'_, T> {
