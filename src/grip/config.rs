@@ -1,4 +1,4 @@
-//! All proxies of a stream, from whatever form they are configured in.
+//! The proxies of a stream, in every form in which they can be configured.
 
 use std::env::{self, VarError};
 use std::fmt;
@@ -14,13 +14,14 @@ use super::token::Token;
 
 const GRIP_SIG: &str = "grip-sig";
 
-/// The GRIP proxies that clients may come through and that events are published to.
+/// Holds the GRIP proxies that clients may connect through and that events are published to.
 ///
-/// Made from a GRIP_URL, from one [`Endpoint`], from several, or from an `Option` of these (`None`
-/// is no proxy). A GRIP_URL is the control URI of a proxy, with a user and a password if need be,
-/// and with these query parameters, which mean what [`Endpoint`]'s setters of their names do:
+/// Convert it from a GRIP_URL, from one [`Endpoint`], from a `Vec` of them, or from an `Option` of
+/// any of these (`None` means no proxy). A GRIP_URL is the control URI of a proxy, optionally with
+/// a user and a password. It can have these query parameters, which mean the same as the setters of
+/// [`Endpoint`] with those names:
 ///
-/// - `iss` and `key`; `key` without `iss` is [`Endpoint::bearer`]'s token;
+/// - `iss` and `key`; without `iss`, `key` is a literal token, as for [`Endpoint::bearer`];
 /// - `verify-iss` and `verify-key`.
 ///
 /// ```
@@ -30,7 +31,10 @@ const GRIP_SIG: &str = "grip-sig";
 /// assert_eq!(config.endpoints().len(), 1);
 ///
 /// let misspelt = "http://localhost:5561/?verify_key=changeme".parse::<Config>().unwrap_err();
-/// assert_eq!(misspelt.to_string(), r#"grip: verify-key is misspelt in the GRIP_URL, as "verify_key""#);
+/// assert_eq!(
+///     misspelt.to_string(),
+///     r#"grip: verify-key is misspelt as "verify_key" in the GRIP_URL"#
+/// );
 /// # Ok::<(), eventstream::grip::InvalidConfig>(())
 /// ```
 #[derive(Clone, Default)]
@@ -39,26 +43,27 @@ pub struct Config {
 }
 
 impl Config {
-    /// The proxies.
+    /// Returns the proxies, in the order in which they were given.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }
 
-    /// Whether a request with these headers came through one of the proxies.
+    /// Checks whether a request with these headers came through one of the proxies.
     ///
     /// # Errors
     ///
-    /// If some endpoint has a key, and none of them verifies the request's `Grip-Sig`: it is
-    /// forged, expired, or there are several. Endpoints without a key never weaken the others.
+    /// If at least one endpoint has a key and none of these keys verifies the request's `Grip-Sig`:
+    /// the signature is forged or expired, or the request has more than one. Endpoints without a
+    /// key never weaken the others.
     pub fn proxied(&self, headers: &HeaderMap) -> Result<Proxied, InvalidSignature> {
-        // A clock from before 1970 must not make expired tokens good.
+        // A clock set to before 1970 must not make expired tokens valid.
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(f64::INFINITY, |since| since.as_secs_f64());
         self.proxied_at(headers, now)
     }
 
-    /// [`proxied`](Config::proxied) at a time in seconds since 1970.
+    /// Like [`proxied`](Config::proxied), but with the current time in seconds since 1970.
     pub(crate) fn proxied_at(
         &self,
         headers: &HeaderMap,
@@ -80,13 +85,13 @@ impl Config {
         }
     }
 
-    /// Whether there is a key to verify a signature with.
+    /// Whether any endpoint can verify a signature, or was meant to.
     pub(crate) fn verifies(&self) -> bool {
         self.endpoints.iter().any(Endpoint::demands_signature)
     }
 
-    /// From GRIP_URL, and GRIP_VERIFY_KEY for a proxy whose URL has no `verify-key`. No URL, or a
-    /// blank one, is no proxy.
+    /// Reads GRIP_URL, and GRIP_VERIFY_KEY if the URL has no `verify-key`. A missing, empty or
+    /// whitespace-only URL means no proxy.
     pub(crate) fn from_env() -> Result<Self, InvalidConfig> {
         let read = |name| match env::var(name) {
             Ok(value) => Ok(Some(value)),
@@ -96,12 +101,13 @@ impl Config {
         Self::from_env_values(read("GRIP_URL")?.as_deref(), read("GRIP_VERIFY_KEY")?.as_deref())
     }
 
-    /// A blank key is an error, not none: it would let in what it was set to keep out.
+    /// An empty key is an error, not the absence of a key: treating it as absent would admit the
+    /// requests that the key was meant to keep out.
     fn from_env_values(url: Option<&str>, verify_key: Option<&str>) -> Result<Self, InvalidConfig> {
         let Some(url) = url.filter(|url| !url.trim().is_empty()) else {
             return Ok(Self::default());
         };
-        // Checked as a whole: the URL's `verify-iss` may wait for this key.
+        // Check only now: a `verify-iss` in the URL may depend on the key from the environment.
         let mut endpoint = Endpoint::new(url)?;
         if let Some(key) = verify_key {
             endpoint.default_verify_key("GRIP_VERIFY_KEY", key)?;
@@ -110,12 +116,12 @@ impl Config {
         Ok(endpoint.into())
     }
 
-    /// What is wrong with the first endpoint that is not right in itself.
+    /// Reports the first endpoint whose settings are wrong or inconsistent.
     pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
         self.endpoints.iter().try_for_each(Endpoint::check)
     }
 
-    /// What is wrong with the first endpoint that this crate's own transports cannot reach.
+    /// Reports the first endpoint that this crate's own transports cannot reach.
     #[cfg(any(feature = "hyper", test))]
     pub(crate) fn check_tls(&self) -> Result<(), InvalidConfig> {
         self.endpoints.iter().try_for_each(Endpoint::check_tls)
@@ -236,9 +242,9 @@ mod tests {
         assert_eq!(error(env(url, Some(""))), "grip: GRIP_VERIFY_KEY is empty");
         assert_eq!(
             error(env(Some("http://localhost/"), Some("{"))),
-            "grip: GRIP_VERIFY_KEY looks like JSON and is no JWK"
+            "grip: GRIP_VERIFY_KEY looks like JSON but is not a JWK"
         );
-        // The URL's own key goes first.
+        // The key in the URL takes precedence.
         assert!(env(Some("http://localhost/?verify-key=own"), Some("{")).is_ok());
     }
 
@@ -273,7 +279,7 @@ mod tests {
         let endpoint = || Endpoint::new("http://localhost:5561/").unwrap();
         let unkeyed = Config::from(vec![endpoint(), endpoint().verify_iss("pushpin")]);
         assert_eq!(error(unkeyed.check()), "grip: verify-iss is given without `verify-key`");
-        // Until then it lets nobody in.
+        // An unchecked configuration admits nobody.
         let mut headers = HeaderMap::new();
         headers.insert(GRIP_SIG, HeaderValue::from_static("garbage"));
         assert_eq!(unkeyed.proxied(&headers), Err(InvalidSignature));

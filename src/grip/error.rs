@@ -1,11 +1,13 @@
-//! What can be wrong with the configuration of a proxy.
+//! The error for an invalid proxy configuration.
 
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-/// What is wrong with the configuration of a proxy. It names the parameter, or the feature that is
-/// missing, and never shows a key, a token or a password.
+/// Describes what is wrong with the configuration of a proxy.
+///
+/// The message names the parameter and, if a crate feature is missing, that feature. It never shows
+/// a key, a token or a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidConfig {
     parameter: &'static str,

@@ -1,4 +1,4 @@
-//! Keys: what a proxy's signature is verified with, and the secret that signs what we publish.
+//! Keys: those that verify a proxy's signatures, and the secret that signs publications.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,21 +15,22 @@ use serde_json::Value;
 
 use super::token::{Token, BASE64URL, LENIENT};
 
-/// Both alphabets are read, because people paste either.
+/// The standard alphabet. [`decode_base64`] also accepts the URL-safe one, because people paste
+/// either.
 const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 
-/// What is wrong with a key. It never quotes the key.
+/// Says what is wrong with a key, and never quotes the key.
 pub(super) type Reason = &'static str;
 
 const EMPTY: Reason = "is empty";
 const DER: Reason = "is a DER key: give a PEM or a JWK";
-const PRIVATE: Reason = "is a private key; the public one verifies";
+const PRIVATE: Reason = "is a private key: give the public key, which verifies";
 
-/// An HMAC key of any length but zero (Pushpin's sample has 8 bytes).
+/// An HMAC key of any length except zero (Pushpin's sample key has 8 bytes).
 #[derive(Clone)]
 pub(super) struct Secret(Arc<[u8]>);
 
-/// A key together with the one algorithm it is for. A token's `alg` never chooses.
+/// A key pinned to its one algorithm. A token's `alg` never chooses the algorithm.
 #[derive(Clone)]
 pub(super) enum VerifyKey {
     Hs256(Secret),
@@ -39,7 +40,7 @@ pub(super) enum VerifyKey {
     Rs256(Box<RS256PublicKey>),
 }
 
-/// What the text of a key holds.
+/// The kinds of key that a text can contain.
 enum Material {
     Secret(Secret),
     Pem(String),
@@ -47,12 +48,12 @@ enum Material {
 }
 
 impl Secret {
-    /// Reads a key that signs: a text, `base64:` and bytes, or an `oct` JWK.
+    /// Parses a key that signs: plain text, `base64:` followed by encoded bytes, or an `oct` JWK.
     pub(super) fn parse(text: &str) -> Result<Self, Reason> {
         match Material::parse(text)? {
             Material::Secret(secret) => Ok(secret),
             Material::Pem(_) | Material::Jwk(..) => {
-                Err("must be a secret: publishing is signed with HS256")
+                Err("must be a secret: publications are signed with HS256")
             }
         }
     }
@@ -69,15 +70,15 @@ impl Secret {
     }
 
     fn verifies(&self, token: &Token<'_>) -> bool {
-        // In constant time.
+        // `HMAC::verify` compares in constant time.
         <&[u8; 32]>::try_from(token.signature())
             .is_ok_and(|mac| HMAC::verify(token.signed(), &self.0, mac))
     }
 }
 
 impl VerifyKey {
-    /// Reads a key that verifies: all that [`Secret::parse`] takes, and public keys as SPKI PEM or
-    /// JWK, these also inside `base64:`.
+    /// Parses a key that verifies: everything that [`Secret::parse`] accepts, and public keys as
+    /// SPKI PEM or JWK, optionally inside `base64:`.
     pub(super) fn parse(text: &str) -> Result<Self, Reason> {
         match Material::parse(text)? {
             Material::Secret(secret) => Ok(Self::Hs256(secret)),
@@ -96,8 +97,8 @@ impl VerifyKey {
         }
     }
 
-    /// Whether the token is of this key's algorithm and its signature is by this key. Claims are
-    /// not looked at.
+    /// Whether the token names this key's algorithm and was signed with this key. The claims are
+    /// not checked.
     pub(super) fn verifies(&self, token: &Token<'_>) -> bool {
         token.alg() == Some(self.alg())
             && match self {
@@ -118,7 +119,8 @@ impl VerifyKey {
         if let Ok(key) = ES256PublicKey::from_der(der) {
             return Ok(Self::Es256(Box::new(key)));
         }
-        // Read as RSA, PKCS1 would pass as well: what is written back is SPKI.
+        // The RSA parser also accepts PKCS1. Its output is always SPKI, so comparing the two
+        // rejects PKCS1.
         match RS256PublicKey::from_der(der) {
             Ok(key) if key.to_der().is_ok_and(|spki| spki == der) => Ok(Self::Rs256(Box::new(key))),
             _ => Err("is a PEM, but neither a P-256 nor an RSA (2048 to 4096 bits) public key"),
@@ -130,7 +132,7 @@ impl VerifyKey {
         let key = match jwk["kty"].as_str() {
             Some("EC") => ES256PublicKey::from_jwk(text).map(|key| Self::Es256(Box::new(key))),
             Some("RSA") => RS256PublicKey::from_jwk(text).map(|key| Self::Rs256(Box::new(key))),
-            _ => return Err("is a JWK of a type other than EC, RSA and oct"),
+            _ => return Err("is a JWK whose type is not EC, RSA or oct"),
         };
         key.map_err(|_| {
             "is a JWK, but neither a P-256 (ES256) nor an RSA (RS256, 2048 to 4096 bits) public key"
@@ -149,8 +151,9 @@ impl VerifyKey {
 }
 
 impl Material {
-    /// Whatever looks like a key in some format is that or an error, never a secret: a public key
-    /// taken for an HMAC secret would let anyone sign.
+    /// Parses the text of a key. A text that looks like a key in some format is parsed as that
+    /// format or is an error. It is never taken as a secret, because with a public key as the HMAC
+    /// secret, anyone could sign.
     fn parse(text: &str) -> Result<Self, Reason> {
         let text = trim(text);
         let Some(encoded) = text.strip_prefix("base64:") else {
@@ -171,7 +174,7 @@ impl Material {
         Secret::from_bytes(&bytes).map(Self::Secret)
     }
 
-    /// `None`: nothing but a secret looks like this.
+    /// Parses a PEM or a JWK. `None` means that the text can only be a secret.
     fn formatted(text: &str) -> Result<Option<Self>, Reason> {
         if is_pem(text) {
             return Ok(Some(Self::Pem(text.to_owned())));
@@ -181,10 +184,10 @@ impl Material {
             return if inside.is_ok_and(|bytes| is_der(&bytes)) { Err(DER) } else { Ok(None) };
         }
         let Ok(jwk @ Value::Object(_)) = serde_json::from_str::<Value>(text) else {
-            return Err("looks like JSON and is no JWK");
+            return Err("looks like JSON but is not a JWK");
         };
         if jwk.get("keys").is_some() {
-            return Err("is a set of JWKs: give one of them");
+            return Err("is a set of JWKs: give a single JWK");
         }
         if jwk["kty"] == "oct" {
             let fits = |name, value| jwk.get(name).is_none_or(|it| it == value);
@@ -193,7 +196,7 @@ impl Material {
                 Some(bytes) if fits("alg", "HS256") && fits("use", "sig") => {
                     Secret::from_bytes(&bytes).map(|secret| Some(Self::Secret(secret)))
                 }
-                _ => Err("is an oct JWK, but not one for HS256"),
+                _ => Err("is an oct JWK, but not a valid one for HS256"),
             };
         }
         if ["d", "p", "q"].iter().any(|private| jwk.get(private).is_some()) {
@@ -203,7 +206,7 @@ impl Material {
     }
 }
 
-/// Whether a text is some key in a format rather than a secret or a token.
+/// Whether a text looks like a PEM or JSON rather than a secret or a token.
 pub(super) fn looks_formatted(text: &str) -> bool {
     is_pem(text) || is_json(text)
 }
@@ -216,23 +219,24 @@ fn is_json(text: &str) -> bool {
     text.starts_with(['{', '[']) || text.contains("\"kty\"")
 }
 
-/// The DER inside a PEM, whose line breaks may be of any kind or missing.
+/// Returns the DER inside a PEM. The PEM may have any kind of line breaks, or none.
 fn spki(pem: &str) -> Result<Vec<u8>, Reason> {
     if pem.contains("PRIVATE KEY") {
         return Err(PRIVATE);
     }
     if pem.contains("BEGIN RSA PUBLIC KEY") {
-        return Err("is a PKCS1 PEM: give it as SPKI (`BEGIN PUBLIC KEY`)");
+        return Err("is a PKCS1 PEM: convert it to SPKI (`BEGIN PUBLIC KEY`)");
     }
     let body = pem
         .strip_prefix("-----BEGIN PUBLIC KEY-----")
         .and_then(|rest| rest.strip_suffix("-----END PUBLIC KEY-----"))
         .map(|body| body.split_ascii_whitespace().collect::<String>());
     body.and_then(|body| BASE64.decode(body).ok())
-        .ok_or("looks like a PEM and is no SPKI public key")
+        .ok_or("looks like a PEM but is not an SPKI public key")
 }
 
-/// Whether these are the bytes of an EC or RSA key: they name the algorithm.
+/// Whether the bytes are the DER of an EC or RSA key, which contains the algorithm's object
+/// identifier.
 fn is_der(bytes: &[u8]) -> bool {
     const EC: &[u8] = b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01";
     const RSA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
@@ -241,7 +245,8 @@ fn is_der(bytes: &[u8]) -> bool {
             || bytes.windows(RSA.len()).any(|at| at == RSA))
 }
 
-/// A blank is a `+` that a query string has swallowed.
+/// Decodes base64 in either alphabet. A space is read as a `+`, because query string decoding turns
+/// `+` into a space.
 fn decode_base64(text: &str) -> Result<Vec<u8>, ()> {
     let standard: String = text
         .chars()
@@ -254,14 +259,13 @@ fn decode_base64(text: &str) -> Result<Vec<u8>, ()> {
     BASE64.decode(standard).map_err(drop)
 }
 
-/// Without white space at the edges, and without the byte order mark that some editors put before a
-/// text.
+/// Trims white space and the byte order mark that some editors put at the start of a file.
 pub(super) fn trim(text: &str) -> &str {
     text.trim_matches(|char: char| char.is_whitespace() || char == '\u{feff}')
 }
 
-/// jwt-simple checks claims by its own clock and leeway; ours are checked in `signature`, so it is
-/// told not to.
+/// Turns off jwt-simple's own checks of the claims, which use its clock and leeway. The claims are
+/// checked in [`Token::holds`].
 #[cfg(feature = "jwt-simple")]
 fn signature_only() -> VerificationOptions {
     VerificationOptions {
@@ -308,7 +312,8 @@ mod tests {
         for form in ["base64:++//AA==", "base64:  //AA", "base64:--__AA", "base64:++//AA"] {
             assert_eq!(secret(form), b"\xfb\xef\xff\x00", "{form}");
         }
-        // Decoded bytes are the key, blanks and braces in binary ones included.
+        // The decoded bytes are the key: white space is not trimmed, and a brace in binary data
+        // does not make it JSON.
         assert_eq!(secret("base64:IAo="), b" \n");
         assert_eq!(secret("base64:e/8"), b"{\xff");
         assert_eq!(
@@ -327,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_key_and_is_none_is_never_a_secret() {
+    fn what_looks_like_a_key_but_is_not_one_is_never_a_secret() {
         let body: String = PEM.lines().filter(|line| !line.starts_with('-')).collect();
         let wrapped = |text: &str| format!("base64:{}", BASE64.encode(text));
         let whole = [
@@ -382,7 +387,7 @@ mod tests {
         assert!(refused(&jwk.replace("7gwJ", "7gwK")).contains("JWK"), "not on the curve");
         assert!(refused(&jwk.replace("P-256", "P-384")).contains("P-256"));
         assert!(refused(&jwk.replace("}", r#","d":"AA"}"#)).contains("private"));
-        assert!(refused(r#"{"kty":"OKP"}"#).contains("EC, RSA and oct"));
+        assert!(refused(r#"{"kty":"OKP"}"#).contains("EC, RSA or oct"));
     }
 
     #[cfg(not(feature = "jwt-simple"))]

@@ -1,12 +1,14 @@
-//! Behind a GRIP proxy: Pushpin, Fastly Fanout, Fanout Cloud.
+//! Support for GRIP proxies: Pushpin, Fastly Fanout and Fanout Cloud.
 //!
-//! The proxy keeps the clients' connections. A request that it forwards is answered with a
-//! [`Hold`], which names channels; what is to reach the clients is published to the proxy as an
-//! [`Item`] for a channel. The proxy signs what it forwards, and [`Config::proxied`] tells its
-//! requests from those of clients that came directly.
+//! The proxy keeps the clients' connections open. It forwards each request to this program, which
+//! answers with a [`Hold`] naming the channels that the client subscribes to. To send something to
+//! the held clients, the program publishes an [`Item`] for a channel to the proxy's control port.
+//! The proxy signs the requests that it forwards, and [`Config::proxied`] tells them apart from the
+//! requests of clients that connected directly.
 //!
-//! [`EventStream`](crate::EventStream) does all of this by itself once its [`Builder`](crate::Builder) knows the
-//! proxy. The parts are here for whoever answers other requests through the same proxy.
+//! [`EventStream`](crate::EventStream) does all of this once its [`Builder`](crate::Builder) knows
+//! the proxy. You need the parts in this module only to answer other requests through the same
+//! proxy.
 
 mod config;
 mod endpoint;

@@ -1,4 +1,4 @@
-//! A GRIP_URL: a control URI that may hold credentials and keys.
+//! Parses a GRIP_URL: a control URI that may contain credentials and keys.
 
 use http::uri::Authority;
 use http::Uri;
@@ -7,7 +7,7 @@ use percent_encoding::{utf8_percent_encode, AsciiSet, CONTROLS};
 use super::error::InvalidConfig;
 use crate::percent::{decode, decode_form};
 
-/// What may be pasted into a URL but must not stand in one.
+/// Characters that people paste into URLs although a URI must not contain them.
 const NOT_IN_URI: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -20,19 +20,21 @@ const NOT_IN_URI: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// Parameters of a GRIP_URL. The others belong to the control URI.
+/// The query parameters of a GRIP_URL. All others belong to the control URI.
 const PARAMETERS: [&str; 4] = ["iss", "key", "verify-iss", "verify-key"];
 
-/// A GRIP_URL taken apart.
+const NOT_HTTP: &str = "is not an http or https URI";
+
+/// The parts of a GRIP_URL.
 pub(super) struct GripUrl {
     scheme: &'static str,
     userinfo: Option<String>,
     authority: Authority,
-    /// Without one slash at its end.
+    /// The path, with one trailing slash removed.
     path: String,
-    /// What is not ours.
+    /// The query without [`PARAMETERS`].
     query: String,
-    /// Values of [`PARAMETERS`], in that order.
+    /// The values of [`PARAMETERS`], in that order.
     pub(super) given: [Option<String>; 4],
 }
 
@@ -40,13 +42,12 @@ impl GripUrl {
     pub(super) fn parse(text: &str) -> Result<Self, InvalidConfig> {
         let wrong = |why| InvalidConfig::new("control URI", why);
         if text.chars().any(char::is_control) {
-            return Err(wrong("has control characters"));
+            return Err(wrong("contains control characters"));
         }
         let (text, _fragment) = text.split_once('#').unwrap_or((text, ""));
-        let (scheme, rest) =
-            text.split_once("://").ok_or_else(|| wrong("is no http or https URI"))?;
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong(NOT_HTTP))?;
         let scheme = ["http", "https"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known));
-        let scheme = scheme.ok_or_else(|| wrong("is no http or https URI"))?;
+        let scheme = scheme.ok_or_else(|| wrong(NOT_HTTP))?;
         let (authority, rest) = rest.split_at(rest.find(['/', '?', '\\']).unwrap_or(rest.len()));
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (userinfo, host) = match authority.rsplit_once('@') {
@@ -65,7 +66,7 @@ impl GripUrl {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match known(&decode_form(name).unwrap_or_default())? {
-                // Of several, the first: as the reference does.
+                // The first value wins, as in the reference implementation.
                 Some(at) if given[at].is_some() => {}
                 Some(at) => {
                     let value = decode_form(value)
@@ -94,7 +95,8 @@ impl GripUrl {
         uri.build().map_err(|_| InvalidConfig::new("control URI", "has an invalid path or query"))
     }
 
-    /// Only both together are credentials, as in the reference.
+    /// Returns the credentials. As in the reference implementation, neither the user nor the
+    /// password counts without the other.
     pub(super) fn user(&self) -> Result<Option<(String, String)>, InvalidConfig> {
         let Some((user, password)) =
             self.userinfo.as_deref().and_then(|userinfo| userinfo.split_once(':'))
@@ -111,7 +113,7 @@ impl GripUrl {
     }
 }
 
-/// Which of ours this parameter is. One that is nearly ours is an error: a key that is not read
+/// Returns the index of this name in [`PARAMETERS`]. A near miss is an error: a key that is ignored
 /// verifies nothing.
 fn known(name: &str) -> Result<Option<usize>, InvalidConfig> {
     let plain = |name: &str| {
@@ -124,7 +126,7 @@ fn known(name: &str) -> Result<Option<usize>, InvalidConfig> {
         Some(at) if PARAMETERS[at] == name => Ok(Some(at)),
         Some(at) => Err(InvalidConfig::new(
             PARAMETERS[at],
-            format!("is misspelt in the GRIP_URL, as {name:?}"),
+            format!("is misspelt as {name:?} in the GRIP_URL"),
         )),
         None => Ok(None),
     }

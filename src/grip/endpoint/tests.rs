@@ -10,7 +10,7 @@ use super::*;
 
 const NOW: u64 = 1_700_000_000;
 const NOT_BASE64: &str = "not base64, which the reference notices only when it publishes";
-const NOT_HTTP: &str = "grip: control URI is no http or https URI";
+const NOT_HTTP: &str = "grip: control URI is not an http or https URI";
 
 /// URLs that the reference takes and this crate refuses: why, and the error.
 const REFUSED: &[(&str, &str, &str)] = &[
@@ -306,14 +306,14 @@ fn urls_that_cannot_be_meant_are_errors() {
         ("http://localhost/?verify-key=%ff", "grip: verify-key is not UTF-8"),
         (
             "http://localhost/?verify_key=k",
-            r#"grip: verify-key is misspelt in the GRIP_URL, as "verify_key""#,
+            r#"grip: verify-key is misspelt as "verify_key" in the GRIP_URL"#,
         ),
         (
             "http://localhost/?VERIFYKEY=k",
-            r#"grip: verify-key is misspelt in the GRIP_URL, as "VERIFYKEY""#,
+            r#"grip: verify-key is misspelt as "VERIFYKEY" in the GRIP_URL"#,
         ),
-        ("http://localhost/?Iss=k", r#"grip: iss is misspelt in the GRIP_URL, as "Iss""#),
-        ("http://localhost/?%4bey=k", r#"grip: key is misspelt in the GRIP_URL, as "Key""#),
+        ("http://localhost/?Iss=k", r#"grip: iss is misspelt as "Iss" in the GRIP_URL"#),
+        ("http://localhost/?%4bey=k", r#"grip: key is misspelt as "Key" in the GRIP_URL"#),
         ("http://u%3Av:p@localhost/", "grip: user must not contain a colon"),
         ("http://u:%ff@localhost/", "grip: user or password is not UTF-8"),
         ("http:///path", "grip: control URI has an invalid host"),
@@ -322,8 +322,8 @@ fn urls_that_cannot_be_meant_are_errors() {
         ("http://\u{fc}.example/", "grip: control URI has an invalid host"),
         ("http://localhost:99999/", "grip: control URI has an invalid host"),
         ("http://localhost:x/", "grip: control URI has an invalid host"),
-        ("http://local\nhost/", "grip: control URI has control characters"),
-        ("ftp://localhost/", "grip: control URI is no http or https URI"),
+        ("http://local\nhost/", "grip: control URI contains control characters"),
+        ("ftp://localhost/", NOT_HTTP),
     ] {
         assert!(error(url).starts_with(expected), "{url}: {}", error(url));
     }
