@@ -1,4 +1,4 @@
-//! Whether a request came through a proxy, and what to do if its signature does not verify.
+//! Whether a request came through a proxy, and what happens if its signature does not verify.
 
 use std::error::Error;
 use std::fmt;
@@ -9,42 +9,47 @@ use serde_json::Value;
 
 use super::key::Secret;
 
-/// Whether a request came through a GRIP proxy.
+/// Tells whether a request came through a GRIP proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Proxied {
-    /// It has no `Grip-Sig`, or there is no proxy: the client is connected directly.
+    /// The client connected directly: the request has no `Grip-Sig`, or no proxy is configured.
     No,
-    /// It has a `Grip-Sig`, but no endpoint has a key to verify it with: anyone may have made it.
+    /// The request has a `Grip-Sig`, but no endpoint has a key to verify it: anyone may have made
+    /// it.
     Unsigned,
-    /// The key of one of the endpoints verifies its `Grip-Sig`.
+    /// The request has a `Grip-Sig` that the key of one of the endpoints verifies.
     Signed,
 }
 
-/// A request has a `Grip-Sig` that no endpoint's key verifies: it is forged, expired, or the proxy
-/// and this program do not agree on the key.
+/// Reports a request whose `Grip-Sig` no endpoint's key verifies.
+///
+/// The signature is forged or expired, there are several, or the proxy and this program do not use
+/// the same key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct InvalidSignature;
 
-/// What to do with a request whose `Grip-Sig` does not verify.
+/// Decides what happens to a request whose `Grip-Sig` does not verify.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InvalidSignaturePolicy {
-    /// Answer 403.
+    /// Answers the request with 403 Forbidden. This is the default.
     #[default]
     Refuse,
-    /// Take it for a direct request, as the text of GRIP has it.
+    /// Treats the request as a direct one, as the GRIP specification says.
     Direct,
 }
 
 impl fmt::Display for InvalidSignature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("GRIP signature invalid")
+        f.write_str("invalid GRIP signature")
     }
 }
 
 impl Error for InvalidSignature {}
 
-/// A JWT that says who publishes, until when; in seconds since 1970.
+/// Makes the JWT that authorizes publications by `iss` until `exp`, in seconds since 1970.
 pub(super) fn sign(iss: &str, exp: u64, key: &Secret) -> String {
     let claims = format!(r#"{{"iss":{},"exp":{exp}}}"#, Value::from(iss));
     let signed = format!(

@@ -1,4 +1,4 @@
-//! `Grip-Sig`, the compact JWT with which a proxy proves itself, taken apart.
+//! Parses `Grip-Sig`, the compact JWT with which a proxy authenticates itself.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
-/// Base64 is read with or without padding; nothing is written with this.
+/// For decoding only: padding is optional.
 pub(super) const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 pub(super) const BASE64URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
-/// A proxy's token has 150 to 500 bytes.
+/// The most bytes of a token. A proxy's token has 150 to 500 bytes.
 const MAX_TOKEN: usize = 8 * 1024;
 
-/// A token taken apart. Nothing of it may be believed before
-/// [`VerifyKey::verifies`](super::key::VerifyKey::verifies).
+/// The parts of a token. None of them may be trusted until
+/// [`VerifyKey::verifies`](super::key::VerifyKey::verifies) has returned true.
 #[derive(Debug)]
 pub(super) struct Token<'a> {
     signed: &'a str,
@@ -26,8 +26,8 @@ pub(super) struct Token<'a> {
 }
 
 impl<'a> Token<'a> {
-    /// `None` for all that is no JWT with an understood header. Padding and blanks at the end are
-    /// tolerated.
+    /// Parses a token. Returns `None` if it is not a JWT or its header is not supported. Padding,
+    /// spaces and tabs at the end are tolerated.
     pub(super) fn parse(value: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(value).ok().filter(|text| text.len() <= MAX_TOKEN)?;
         let text = text.trim_end_matches([' ', '\t']).trim_end_matches('=');
@@ -36,12 +36,13 @@ impl<'a> Token<'a> {
         let object = |part: &str| serde_json::from_slice(&BASE64URL.decode(part).ok()?).ok();
         let signature = BASE64URL.decode(signature).ok()?;
         let header: Map<_, _> = object(header)?;
-        // RFC 7515, 4.1.11: whoever does not know an extension must refuse it, and we know none.
+        // RFC 7515, 4.1.11: a recipient must reject extensions that it does not understand, and
+        // this one understands none.
         (!header.contains_key("crit")).then_some(())?;
         Some(Self { signed, signature, header, claims: object(claims)? })
     }
 
-    /// The whole token, without what was tolerated at its end.
+    /// The whole token, without the padding and white space tolerated at its end.
     #[cfg(feature = "jwt-simple")]
     pub(super) fn compact(&self) -> String {
         format!("{}.{}", self.signed, URL_SAFE_NO_PAD.encode(&self.signature))
@@ -59,9 +60,9 @@ impl<'a> Token<'a> {
         self.header.get("alg")?.as_str()
     }
 
-    /// Whether the claims hold at `now`, in seconds since 1970: `exp` must be there and ahead,
-    /// `nbf` must not be ahead, and `iss` must be the one asked for, if one is. `aud` and `iat` are
-    /// not looked at.
+    /// Whether the claims hold at `now`, in seconds since 1970. `exp` must be present and in the
+    /// future, `nbf` must not be in the future, and `iss` must match if one is required. `leeway`
+    /// relaxes both times. `aud` and `iat` are not checked.
     pub(super) fn holds(&self, now: f64, leeway: Duration, iss: Option<&str>) -> bool {
         let leeway = leeway.as_secs_f64();
         let expires = self.claims.get("exp").and_then(Value::as_f64);
@@ -123,7 +124,7 @@ mod tests {
             (nbf, 994.0, 5, false),
             (r#"{"exp":1000.5}"#, 1000.4, 0, true),
             (r#"{"exp":1000.5}"#, 1000.5, 0, false),
-            // A clock that cannot be read must not make expired tokens good.
+            // A clock that cannot be read must not make expired tokens valid.
             (r#"{"exp":1e300}"#, f64::INFINITY, 0, false),
         ] {
             assert_eq!(holds(claims, now, leeway), expected, "{claims} at {now} with {leeway}");
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_does_not_parse() {
+    fn malformed_tokens_do_not_parse() {
         let good = token(r#"{"alg":"HS256"}"#, r#"{"exp":1}"#);
         assert!(Token::parse(format!("{good}= \t").as_bytes()).is_some());
         let long =
