@@ -1,5 +1,5 @@
-//! One proxy: where it is published to, how we prove ourselves to it, and how it proves itself to
-//! us.
+//! One proxy: the address of its control port, how publications to it are authorized, and how its
+//! signatures are verified.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -15,27 +15,35 @@ use super::signature::sign;
 use super::token::Token;
 use super::url::GripUrl;
 
-/// How long a token that we sign is good for.
+/// How long a token signed here is valid.
 const TOKEN_LIFE: Duration = Duration::from_secs(600);
 
-/// Fastly's key is the same for all services, so the issuer must be checked with it.
+/// Fastly signs for all services with the same key, so the issuer must be checked too.
 #[cfg(feature = "fastly")]
 const FASTLY_KEY: &str = r#"{"kty":"EC","crv":"P-256","x":"CKo5A1ebyFcnmVV8SE5On-8G81JyBjSvcrx4VLetWCg","y":"7gwJqaU6N8TP88--twjkwoB36f-pT3QsmI46nPhjO7M"}"#;
 
-/// One GRIP proxy.
+const KEY_WITHOUT_ISS: &str = "is given without `iss`, the issuer that it signs for; use `bearer` \
+                               for a token that is sent unchanged";
+const IN_THE_CLEAR: &str = "is a token that would be sent in the clear: without `iss`, use https \
+                            or a control URI on this machine";
+
+/// Describes one GRIP proxy: its control port and the keys that are used with it.
 ///
-/// What we send it is authorized by a token signed with [`key`](Endpoint::key) in the name of
-/// [`iss`](Endpoint::iss), else by a literal token ([`bearer`](Endpoint::bearer)), else by user and
-/// password ([`basic`](Endpoint::basic)), else not at all. What it sends us is verified with
+/// Publications are authorized by the first of these that is set: a token signed with
+/// [`key`](Endpoint::key) for the issuer [`iss`](Endpoint::iss), a literal token
+/// ([`bearer`](Endpoint::bearer)), or a user and a password ([`basic`](Endpoint::basic)). If none
+/// is set, they carry no authorization. Requests that the proxy forwards are verified with
 /// [`verify_key`](Endpoint::verify_key), which defaults to `key`.
 ///
-/// Parts that do not fit together (an issuer without a key, say) are errors when the stream is
-/// built.
+/// Settings that do not fit together, such as an issuer without a key, cause an error when the
+/// stream is built.
 ///
 /// ```
 /// use eventstream::grip::Endpoint;
 ///
-/// let pushpin = Endpoint::new("http://localhost:5561/")?.verify_key("changeme")?.verify_iss("pushpin");
+/// let pushpin = Endpoint::new("http://localhost:5561/")?
+///     .verify_key("changeme")?
+///     .verify_iss("pushpin");
 /// # Ok::<(), eventstream::grip::InvalidConfig>(())
 /// ```
 #[derive(Clone)]
@@ -55,15 +63,16 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// A proxy with its control port at this `http` or `https` URI, without `/publish/`.
+    /// Creates an endpoint for the proxy whose control port has this `http` or `https` URI, without
+    /// `/publish/`.
     ///
-    /// All that a [GRIP_URL](super::Config) may hold is taken from it: user and password, and the
-    /// parameters `iss`, `key`, `verify-iss` and `verify-key`. Other parameters stay on the URI
-    /// (Pushpin answers 404 to any).
+    /// The URI can contain everything that a [GRIP_URL](super::Config) can: user and password, and
+    /// the parameters `iss`, `key`, `verify-iss` and `verify-key`. Other parameters stay in the URI
+    /// that items are posted to (Pushpin answers 404 if there are any).
     ///
     /// # Errors
     ///
-    /// If it is no such URI, or one of its parts cannot be read.
+    /// If the URI is not an `http` or `https` URI, or one of its parts is invalid.
     pub fn new(control_uri: impl AsRef<str>) -> Result<Self, InvalidConfig> {
         let url = GripUrl::parse(trim(control_uri.as_ref()))?;
         let mut endpoint = Self {
@@ -99,11 +108,13 @@ impl Endpoint {
         }
     }
 
-    /// The Fastly Fanout of a service, with an API token that may publish. Fastly's public key and
-    /// the issuer of this service's signatures are built in.
+    /// Creates an endpoint for the Fastly Fanout of a service.
+    ///
+    /// `token` is an API token that is allowed to publish. Fastly's public key and the issuer of
+    /// this service's signatures are built in.
     #[cfg(feature = "fastly")]
     pub fn fastly(service_id: &str, token: &str) -> Self {
-        // Ids are 22 letters and digits.
+        // Real ids have 22 letters and digits.
         let plain = (1..=64).contains(&service_id.len())
             && service_id.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let control_uri = |id| format!("https://api.fastly.com/service/{id}");
@@ -117,66 +128,74 @@ impl Endpoint {
         endpoint.token("token", token)
     }
 
-    /// Who we are to the proxy; needs a [`key`](Endpoint::key).
+    /// Sets the issuer named in the tokens that authorize publications. Needs a
+    /// [`key`](Endpoint::key). The default is no issuer.
     pub fn iss(mut self, issuer: impl Into<String>) -> Self {
         self.iss = Some(issuer.into());
         self
     }
 
-    /// The secret that signs what we publish (HS256), and verifies what the proxy signs unless
-    /// there is a [`verify_key`](Endpoint::verify_key): a text, `base64:` and bytes, or an `oct`
-    /// JWK. Needs an [`iss`](Endpoint::iss).
+    /// Sets the secret that signs publications (HS256). Needs an [`iss`](Endpoint::iss).
+    ///
+    /// The secret also verifies the proxy's signatures unless a
+    /// [`verify_key`](Endpoint::verify_key) is set. It is plain text, `base64:` followed by the
+    /// encoded bytes, or an `oct` JWK. The default is no key.
     ///
     /// # Errors
     ///
-    /// If it is empty, or something else than a secret.
+    /// If the key is empty or is not a secret.
     pub fn key(mut self, key: impl AsRef<str>) -> Result<Self, InvalidConfig> {
         self.key = Some(Secret::parse(key.as_ref()).map_err(|why| InvalidConfig::new("key", why))?);
         Ok(self)
     }
 
-    /// User and password of the control port.
+    /// Sets the user and the password for the control port. The user must not contain a colon.
     pub fn basic(mut self, user: impl AsRef<str>, password: impl AsRef<str>) -> Self {
         let (user, password) = (user.as_ref(), password.as_ref());
         if user.contains(':') {
-            // RFC 7617, 2: the first colon ends the user.
+            // RFC 7617, section 2: the first colon ends the user.
             self.note("user", "must not contain a colon");
         }
         self.basic = authorization("Basic", &STANDARD.encode(format!("{user}:{password}")));
         self
     }
 
-    /// A token that is sent as it is; only over https or to this machine.
+    /// Sets a literal token that authorizes publications. It is sent unchanged, and only over https
+    /// or to this machine.
     pub fn bearer(self, token: impl AsRef<str>) -> Self {
         self.token("bearer", token.as_ref())
     }
 
-    /// What the proxy's signatures are verified with: a secret as for [`key`](Endpoint::key), or
-    /// with the feature `jwt-simple` a public key, P-256 (ES256) or RSA (RS256), as SPKI PEM or
-    /// JWK. `base64:` may wrap any of them.
+    /// Sets the key that verifies the proxy's signatures.
+    ///
+    /// It is a secret, as for [`key`](Endpoint::key), or, with the feature `jwt-simple`, a public
+    /// key: P-256 (ES256) or RSA (RS256, 2048 to 4096 bits), as SPKI PEM or JWK. Any of them can
+    /// also be given as `base64:` followed by its encoding. The default is `key`, if it is set.
     ///
     /// # Errors
     ///
-    /// If it is empty, a private key, a key of another kind, or looks like a PEM or JSON and cannot
-    /// be read.
+    /// If the key is empty, private or of another kind, or if it looks like a PEM or JSON but
+    /// cannot be parsed.
     pub fn verify_key(mut self, key: impl AsRef<str>) -> Result<Self, InvalidConfig> {
         self.set_verify_key("verify-key", key.as_ref())?;
         Ok(self)
     }
 
-    /// Whom the proxy's signatures must be by; default: anyone with the key.
+    /// Sets the issuer that the proxy's signatures must name. By default any issuer is accepted.
+    /// Needs a [`verify_key`](Endpoint::verify_key) or a [`key`](Endpoint::key).
     pub fn verify_iss(mut self, issuer: impl Into<String>) -> Self {
         self.verify_iss = Some(issuer.into());
         self
     }
 
-    /// By how much the proxy's clock may differ from ours; default: not at all.
+    /// Sets how far the proxy's clock may differ from this machine's. The default is zero.
     pub fn leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
         self
     }
 
-    /// How long a publication may take; default 10 s.
+    /// Sets how long one POST to the control port may take. The default is 10 s. It must not be
+    /// zero.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         if timeout.is_zero() {
             self.note("timeout", "must not be zero");
@@ -185,28 +204,25 @@ impl Endpoint {
         self
     }
 
-    /// The first thing that is wrong with it, or does not fit together.
+    /// Reports the first setting that is wrong or does not fit the others.
     pub(crate) fn check(&self) -> Result<(), InvalidConfig> {
         let wrong = |parameter, why| Err(InvalidConfig::new(parameter, why));
         let empty = |text: &Option<String>| text.as_ref().is_some_and(String::is_empty);
         match self {
             Self { mistake: Some(mistake), .. } => Err(mistake.clone()),
             Self { iss: Some(_), key: None, .. } => wrong("iss", "is given without `key`"),
-            Self { iss: None, key: Some(_), .. } => {
-                wrong("key", "is given without `iss`, in whose name it signs; a token to be sent as it is goes to `bearer`")
-            }
+            Self { iss: None, key: Some(_), .. } => wrong("key", KEY_WITHOUT_ISS),
             _ if empty(&self.iss) => wrong("iss", "is empty"),
             _ if empty(&self.verify_iss) => wrong("verify-iss", "is empty"),
-            _ if self.verify_iss.is_some() && !self.has_key() => wrong("verify-iss", "is given without `verify-key`"),
-            _ if self.bearer.is_some() && !self.is_private() => wrong(
-                "key",
-                "is a token that would be sent in the clear: without `iss` it needs https, or a control URI on this machine",
-            ),
+            _ if self.verify_iss.is_some() && !self.has_key() => {
+                wrong("verify-iss", "is given without `verify-key`")
+            }
+            _ if self.bearer.is_some() && !self.is_private() => wrong("key", IN_THE_CLEAR),
             _ => Ok(()),
         }
     }
 
-    /// Whether the transports of this crate can reach it.
+    /// Reports an error if the transports of this crate cannot reach the control port.
     #[cfg(any(feature = "hyper", test))]
     pub(crate) fn check_tls(&self) -> Result<(), InvalidConfig> {
         if self.is_https() && !cfg!(feature = "rustls") {
@@ -218,12 +234,13 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Where items are posted to.
+    /// The URI that items are posted to.
     pub(crate) fn publish_uri(&self) -> Uri {
         self.publish_uri.clone()
     }
 
-    /// What a publication's `Authorization` is, from now on for ten minutes if it is signed.
+    /// Returns the `Authorization` header of a publication. A signed one is valid for ten minutes
+    /// from `now`.
     pub(crate) fn authorization(&self, now: SystemTime) -> Option<HeaderValue> {
         if let (Some(iss), Some(key)) = (&self.iss, &self.key) {
             let exp = now.duration_since(UNIX_EPOCH).unwrap_or_default() + TOKEN_LIFE;
@@ -232,17 +249,17 @@ impl Endpoint {
         self.bearer.as_ref().or(self.basic.as_ref()).cloned()
     }
 
-    /// How long a publication may take.
+    /// How long one POST may take.
     pub(crate) fn post_timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// The control URI without anything that may be secret: no user, no query.
+    /// The control URI without its user, password and query, which may be secret.
     pub(crate) fn display_name(&self) -> &str {
         &self.name
     }
 
-    /// Sets the key that verifies, unless one was set. `parameter` is where it comes from.
+    /// Sets the verify key unless there is one. `parameter` names the source of the key in errors.
     pub(super) fn default_verify_key(
         &mut self,
         parameter: &'static str,
@@ -254,12 +271,12 @@ impl Endpoint {
         }
     }
 
-    /// Whether it can verify anything, or was meant to.
+    /// Whether this endpoint can verify signatures, or was meant to.
     pub(super) fn demands_signature(&self) -> bool {
         self.has_key() || self.verify_iss.is_some()
     }
 
-    /// Whether this proxy made the token, and it holds at `now`.
+    /// Whether this proxy made the token and the token's claims hold at `now`.
     pub(super) fn verifies(&self, token: &Token<'_>, now: f64) -> bool {
         let signed = match (&self.verify_key, &self.iss, &self.key) {
             (Some(key), ..) => key.verifies(token),
@@ -277,7 +294,7 @@ impl Endpoint {
         self.publish_uri.scheme_str() == Some("https")
     }
 
-    /// Whether nobody on the way can read what is sent.
+    /// Whether nobody on the network can read publications: over https, or to this machine.
     fn is_private(&self) -> bool {
         let host = self.publish_uri.host().unwrap_or_default();
         let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -300,12 +317,12 @@ impl Endpoint {
         } else if looks_formatted(token) {
             self.note(
                 parameter,
-                "is a PEM or a JWK, but without `iss` it is a token that is sent as it is",
+                "is a PEM or a JWK, but without `iss` it would be sent as a literal token",
             );
         } else if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             self.note(
                 parameter,
-                "is a token to be sent as it is, and has characters that no token has",
+                "is sent as a literal token, but contains characters that a token cannot have",
             );
         }
         self.bearer = authorization("Bearer", token);
@@ -317,7 +334,8 @@ impl Endpoint {
     }
 }
 
-/// `None` only for what a mistake was noted of.
+/// Makes an `Authorization` header. Returns `None` only for credentials for which a mistake has
+/// already been noted.
 fn authorization(scheme: &str, credentials: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_str(&format!("{scheme} {credentials}")).ok()?;
     value.set_sensitive(true);

@@ -367,7 +367,7 @@ fn setters_report_their_first_mistake() {
         assert_eq!(check(endpoint), expected);
     }
     for (endpoint, part) in [
-        (endpoint().bearer("a\nb"), "characters that no token has"),
+        (endpoint().bearer("a\nb"), "characters that a token cannot have"),
         (endpoint().bearer(r#"{"kty":"EC"}"#), "a PEM or a JWK"),
         (endpoint().key("k").unwrap(), "`iss`"),
         (endpoint().basic("a:b", "c"), "colon"),
