@@ -1,6 +1,6 @@
 //! The default transport: hyper's HTTP/1 client over sockets that work under any runtime.
 //!
-//! A connection is polled by the request that uses it, so nothing is spawned.
+//! The request that uses a connection also polls it, so no task is spawned.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,14 +24,15 @@ use smol_hyper::rt::FuturesIo;
 use super::{Transport, TransportError};
 use crate::sync::StdMutex;
 
-/// An answer of a control port is a line or two.
+/// The most bytes of a response body. Control ports respond with a line or two.
 const MAX_ANSWER: usize = 64 << 10;
 
 /// Sends requests with hyper over plain TCP and, with the feature `rustls`, over TLS.
 ///
-/// Works under tokio, async-std, smol and a bare `block_on`. It keeps one connection per endpoint,
-/// polls it once before it is used again, so that one which the endpoint has closed is noticed, and
-/// tries once more on a new one if an old one turns out to be stale.
+/// It works under tokio, async-std, smol and a bare `block_on`. It keeps one connection per control
+/// port and sends one request at a time on it. Before reusing a connection, it polls it once to
+/// notice whether the control port has closed it. If a reused connection still turns out to be
+/// stale, it sends the request again on a new one.
 #[derive(Default)]
 pub struct Hyper {
     lanes: StdMutex<HashMap<(Scheme, Authority), Arc<Lane>>>,
@@ -39,14 +40,14 @@ pub struct Hyper {
     tls: super::tls::Tls,
 }
 
-/// One endpoint's idle connection. It is locked across a request: an endpoint has one connection at
-/// a time.
+/// The idle connection of one control port. It stays locked during a request, so a control port has
+/// at most one connection at a time.
 type Lane = Mutex<Option<Link>>;
 
 struct Link {
     sender: SendRequest<Full<Bytes>>,
-    /// `None` when it has ended. It is dropped then, which fails a request that it was handed and
-    /// never took.
+    /// `None` once the connection has ended. It is dropped then, so that a request still queued for
+    /// it fails.
     connection: Option<Pin<Box<Driven>>>,
 }
 
@@ -54,7 +55,7 @@ type Io = FuturesIo<Box<dyn Socket>>;
 
 type Driven = Connection<Io, Full<Bytes>>;
 
-/// What a connection runs over.
+/// The byte stream under a connection: plain TCP or TLS.
 trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
@@ -62,16 +63,17 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
 type Boxed = Box<dyn std::error::Error + Send + Sync>;
 
 impl Hyper {
-    /// A transport that trusts the certificate authorities that browsers do.
+    /// Creates a transport that trusts the same certificate authorities as browsers.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Trusts the certificate authorities in this PEM too: for a private proxy.
+    /// Adds the certificates in this PEM to the trusted certificate authorities, for a proxy with a
+    /// private one.
     ///
     /// # Errors
     ///
-    /// If there is no certificate in it, or one that does not parse.
+    /// If the PEM contains no certificate, or one that cannot be parsed.
     #[cfg(feature = "rustls")]
     pub fn add_root(mut self, pem: &[u8]) -> Result<Self, TransportError> {
         self.tls.add_root(pem).map_err(TransportError::new)?;
@@ -82,7 +84,7 @@ impl Hyper {
         let (mut parts, body) = req.into_parts();
         let uri = std::mem::take(&mut parts.uri).into_parts();
         let (Some(scheme), Some(authority)) = (uri.scheme, uri.authority) else {
-            return Err("the URI has no host".into());
+            return Err("the URI has no scheme or no host".into());
         };
         parts.headers.insert(HOST, HeaderValue::from_str(authority.as_str())?);
         parts.uri = Uri::from(uri.path_and_query.unwrap_or(PathAndQuery::from_static("/")));
@@ -91,8 +93,9 @@ impl Hyper {
         let lane = self.lane(&scheme, &authority);
         let mut idle = lane.lock().await;
         if let Some(mut link) = idle.take() {
-            // An error here means that it was closed while nobody looked: a new one may do better.
             link.look().await;
+            // An error here usually means that the connection was closed while idle, so it is worth
+            // trying again on a new one.
             if let Ok(answer) = link.exchange(req.clone()).await {
                 *idle = link.if_usable();
                 return Ok(answer);
@@ -114,8 +117,8 @@ impl Hyper {
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let socket = TcpStream::connect((host, port)).await?;
-        // Head and body go out as they are written: waiting for an acknowledgement costs 40 ms a
-        // POST.
+        // Without this, Nagle's algorithm holds the body back until the head is acknowledged, which
+        // costs 40 ms per POST.
         socket.set_nodelay(true)?;
         let socket: Box<dyn Socket> = match tls {
             false => Box::new(socket),
@@ -130,7 +133,7 @@ impl Hyper {
 }
 
 impl Link {
-    /// Sends a request and reads the answer, with the connection polled along.
+    /// Sends a request and reads the response, and polls the connection meanwhile.
     async fn exchange(&mut self, req: Request<Full<Bytes>>) -> Result<Response<Bytes>, Boxed> {
         let Self { sender, connection } = self;
         let mut answer = pin!(async {
@@ -147,14 +150,14 @@ impl Link {
             if polled.as_mut().poll(cx).is_ready() {
                 *connection = None;
             }
-            // What the connection has just done is for the answer to take; if it has ended, that is
-            // an error there.
+            // The connection may just have made progress on the response. If it has ended instead,
+            // this poll returns the error.
             answer.as_mut().poll(cx)
         })
         .await
     }
 
-    /// Polls an idle connection once, which notices that the endpoint has closed it.
+    /// Polls an idle connection once, to notice whether the control port has closed it.
     async fn look(&mut self) {
         poll_fn(|cx| {
             if self

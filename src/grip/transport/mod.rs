@@ -1,4 +1,4 @@
-//! How a publication reaches an endpoint's control port.
+//! Transports: the HTTP clients that carry publications to the control ports of endpoints.
 
 #[cfg(feature = "hyper")]
 mod hyper;
@@ -23,19 +23,25 @@ pub use self::surf::Surf;
 
 /// Sends HTTP requests for a [`Publisher`](super::Publisher).
 ///
-/// Any closure from a request to a future of a response is one, so that a program can use the
-/// client it has.
+/// Every closure that takes a request and returns a future of a response implements it, so you can
+/// use the HTTP client that your program already has.
 ///
-/// A request has an absolute URI, all its headers but `Host`, and its whole body. An implementation
-/// must send `Content-Length` (the control port of Pushpin refuses chunks), must **not** follow
-/// redirects (a token would go with them), and need not have a timeout of its own: the publisher
-/// drops the future when its time is up, and that must end the request.
+/// A request has an absolute URI, all headers except `Host`, and a complete body. An implementation
+///
+/// - must send `Content-Length`: Pushpin's control port refuses a chunked body;
+/// - must **not** follow redirects: the authorization token would be sent along;
+/// - needs no timeout of its own: when the time is up, the publisher drops the future, and that
+///   must end the request.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends `req` and reads the whole answer, whatever its status.
+    /// Sends `req` and reads the whole response, whatever its status.
     ///
     /// # Errors
     ///
-    /// If there was no answer. The publisher tries again.
+    /// If there was no complete response. The publisher then tries again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future must end the request. The control port may have received it already.
     fn send(&self, req: Request<Bytes>) -> BoxFuture<'_, Result<Response<Bytes>, TransportError>>;
 }
 
@@ -68,12 +74,14 @@ impl fmt::Debug for dyn Transport {
     }
 }
 
-/// Why there was no answer.
+/// Wraps the reason why a transport got no response.
+///
+/// It displays the wrapped error's message and returns the wrapped error's source.
 #[derive(Debug)]
 pub struct TransportError(Box<dyn Error + Send + Sync>);
 
 impl TransportError {
-    /// Wraps what a client said.
+    /// Wraps the error of an HTTP client, or a message.
     pub fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self(error.into())
     }

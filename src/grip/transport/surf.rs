@@ -1,4 +1,4 @@
-//! A transport over surf, for programs that have it already.
+//! A transport over surf, for programs that already use it.
 
 use std::fmt;
 
@@ -13,17 +13,17 @@ use crate::sync::StdMutex;
 
 /// Sends requests with [surf](https://docs.rs/surf).
 ///
-/// surf is **unmaintained** (RUSTSEC-2025-0036) and brings many old crates: prefer
-/// [`Hyper`](super::Hyper). It speaks plain `http` only here. Its default leaves Nagle's algorithm
-/// on, which costs 44 ms a POST; this turns it off.
+/// surf is **unmaintained** (RUSTSEC-2025-0036) and pulls in many old crates: prefer
+/// [`Hyper`](super::Hyper). This transport supports plain `http` only. It turns Nagle's algorithm
+/// off, which is on by default in surf and costs 44 ms per POST.
 pub struct Surf(StdMutex<Client>);
 
 impl Surf {
-    /// A transport with a client of its own.
+    /// Creates a transport with its own surf client.
     ///
     /// # Errors
     ///
-    /// If surf cannot make its client.
+    /// If surf cannot create the client.
     pub fn new() -> Result<Self, TransportError> {
         Ok(Self(StdMutex::new(client()?)))
     }
@@ -33,9 +33,9 @@ fn client() -> Result<Client, TransportError> {
     Config::new().set_tcp_no_delay(true).try_into().map_err(TransportError::new)
 }
 
-/// The client for one request. surf puts a connection back into its pool whatever became of the
-/// request, and the next one would be given the answer that this one did not wait for: unless all
-/// went well, the pool is replaced.
+/// The client for one request. surf returns a connection to its pool even if the request failed or
+/// was dropped, and the next request would then read the previous one's response. So the client and
+/// its pool are replaced unless the request completed.
 struct Lease<'a> {
     surf: &'a Surf,
     client: Client,
@@ -62,7 +62,7 @@ async fn request(client: &Client, req: Request<Bytes>) -> Result<Response<Bytes>
         .method()
         .as_str()
         .parse()
-        .map_err(|_| TransportError::new("a method that surf does not know"))?;
+        .map_err(|_| TransportError::new("surf does not support the request's method"))?;
     let url = surf::Url::parse(&uri).map_err(TransportError::new)?;
     let mut request = surf::RequestBuilder::new(method, url);
     for (name, value) in req.headers() {
@@ -74,16 +74,16 @@ async fn request(client: &Client, req: Request<Bytes>) -> Result<Response<Bytes>
     let promised =
         answer.header(CONTENT_LENGTH.as_str()).and_then(|length| length.as_str().parse().ok());
     if promised.is_some_and(|length: usize| length != body.len()) {
-        // To surf that is the end of the answer.
-        return Err(TransportError::new("the answer was cut"));
+        // surf treats an early end of the connection as the end of the response.
+        return Err(TransportError::new("the response is shorter than its `Content-Length`"));
     }
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() =
         StatusCode::from_u16(answer.status().into()).map_err(TransportError::new)?;
     for (name, values) in answer.iter() {
         for value in values {
-            // Where there is no `Date`, async-h1 adds one that is no header value: it has a line
-            // break in it.
+            // If there is no `Date`, async-h1 adds one with a line break, which is not a valid
+            // header value.
             let (name, value) =
                 (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value.as_str()));
             if let (Ok(name), Ok(value)) = (name, value) {

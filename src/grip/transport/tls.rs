@@ -1,4 +1,4 @@
-//! TLS for control ports.
+//! TLS connections to control ports.
 
 use std::sync::{Arc, OnceLock};
 
@@ -14,7 +14,7 @@ type Boxed = Box<dyn std::error::Error + Send + Sync>;
 
 pub(super) struct Tls {
     roots: RootCertStore,
-    /// Made on first use.
+    /// Created on first use.
     connector: OnceLock<TlsConnector>,
 }
 
@@ -34,7 +34,7 @@ impl Tls {
             self.roots.add(certificate?)?;
         }
         if self.roots.len() == before {
-            return Err("no certificate in the PEM".into());
+            return Err("the PEM contains no certificate".into());
         }
         self.connector = OnceLock::new();
         Ok(())
@@ -56,8 +56,8 @@ impl Tls {
     }
 
     fn make(&self) -> Result<TlsConnector, Boxed> {
-        // The provider is named here, so that another one which the program installs does not
-        // matter.
+        // Name the provider explicitly, so that it does not matter whether the program installs
+        // another one as the process default.
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_root_certificates(self.roots.clone())
