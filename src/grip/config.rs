@@ -279,7 +279,7 @@ mod tests {
         let endpoint = || Endpoint::new("http://localhost:5561/").unwrap();
         let unkeyed = Config::from(vec![endpoint(), endpoint().verify_iss("pushpin")]);
         assert_eq!(error(unkeyed.check()), "grip: verify-iss is given without `verify-key`");
-        // An unchecked configuration admits nobody.
+        // A configuration that has not been checked fails closed.
         let mut headers = HeaderMap::new();
         headers.insert(GRIP_SIG, HeaderValue::from_static("garbage"));
         assert_eq!(unkeyed.proxied(&headers), Err(InvalidSignature));

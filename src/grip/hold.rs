@@ -1,5 +1,4 @@
-//! The response headers that make a GRIP proxy hold a client, written for the parser that Pushpin
-//! really has.
+//! The response headers that make a GRIP proxy hold a client, written for Pushpin's actual parser.
 //!
 //! That parser splits lists at `,` outside quotes, cuts each entry at its first `;`, trims the
 //! rest, and reads non-ASCII bytes as Latin-1. Characters with a meaning to the parser are

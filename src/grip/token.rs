@@ -37,7 +37,7 @@ impl<'a> Token<'a> {
         let signature = BASE64URL.decode(signature).ok()?;
         let header: Map<_, _> = object(header)?;
         // RFC 7515, 4.1.11: a recipient must reject extensions that it does not understand, and
-        // this one understands none.
+        // this crate understands none.
         (!header.contains_key("crit")).then_some(())?;
         Some(Self { signed, signature, header, claims: object(claims)? })
     }

@@ -111,7 +111,8 @@ impl Endpoint {
     /// Creates an endpoint for the Fastly Fanout of a service.
     ///
     /// `token` is an API token that is allowed to publish. Fastly's public key and the issuer of
-    /// this service's signatures are built in.
+    /// this service's signatures are built in. An invalid id or token causes an error when the
+    /// stream is built.
     #[cfg(feature = "fastly")]
     pub fn fastly(service_id: &str, token: &str) -> Self {
         // Real ids have 22 letters and digits.
@@ -160,8 +161,8 @@ impl Endpoint {
         self
     }
 
-    /// Sets a literal token that authorizes publications. It is sent unchanged, and only over https
-    /// or to this machine.
+    /// Sets a literal token that authorizes publications. It is sent unchanged, so the control URI
+    /// must be https or on this machine.
     pub fn bearer(self, token: impl AsRef<str>) -> Self {
         self.token("bearer", token.as_ref())
     }
@@ -170,7 +171,8 @@ impl Endpoint {
     ///
     /// It is a secret, as for [`key`](Endpoint::key), or, with the feature `jwt-simple`, a public
     /// key: P-256 (ES256) or RSA (RS256, 2048 to 4096 bits), as SPKI PEM or JWK. Any of them can
-    /// also be given as `base64:` followed by its encoding. The default is `key`, if it is set.
+    /// also be given as `base64:` followed by its base64 encoding. The default is `key`, if it is
+    /// set.
     ///
     /// # Errors
     ///

@@ -68,8 +68,8 @@ impl Hyper {
         Self::default()
     }
 
-    /// Adds the certificates in this PEM to the trusted certificate authorities, for a proxy with a
-    /// private one.
+    /// Adds the certificates in this PEM to the trusted certificate authorities, for a proxy whose
+    /// certificate comes from a private authority.
     ///
     /// # Errors
     ///
