@@ -1,14 +1,13 @@
-//! What a channel keeps, and how much of anything there may be.
+//! What each channel keeps, and the bounds that protect the process.
 
 use std::time::Duration;
 
 use crate::runtime::nanos;
 
-/// What each channel keeps, for clients that come back and for readers that are slow.
-///
-/// The default is 1024 events, 1 MiB and 5 minutes per channel, whichever is reached first; the
+/// What each channel keeps, for clients that come back and for slow readers.
+/// The default is 1024 events, 1 MiB and 5 minutes per channel, whichever is reached first. The
 /// newest event is kept whatever its size, until it is too old. A reader that needs an event which
-/// is gone is told so by a `stream-reset`.
+/// is no longer kept gets a `stream-reset`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
     pub(crate) replay: bool,
@@ -24,39 +23,38 @@ impl Default for History {
 }
 
 impl History {
-    /// No replay: events carry no id of ours and a client's `Last-Event-ID` is ignored.
-    ///
-    /// A live window of 256 events and 256 KiB remains, for it is the queue that subscribers read
-    /// from.
+    /// No replay: the stream adds no ids to events and ignores a client's `Last-Event-ID`.
+    /// The newest 256 events, up to 256 KiB, are still kept, because they are the queue that
+    /// subscribers read from.
     pub fn none() -> Self {
         Self { replay: false, events: 256, bytes: 256 << 10, age: Duration::from_secs(300) }
     }
 
-    /// How many events a channel keeps; default 1024, at least 1.
+    /// Sets how many events a channel keeps; default 1024, at least 1.
     pub fn events(mut self, events: usize) -> Self {
         self.events = events;
         self
     }
 
-    /// How many bytes of frames a channel keeps; default 1 MiB, at least 1.
+    /// Sets how many bytes of frames a channel keeps; default 1 MiB, at least 1.
     pub fn bytes(mut self, bytes: usize) -> Self {
         self.bytes = bytes;
         self
     }
 
-    /// How long a channel keeps an event; default 5 minutes, more than zero.
+    /// Sets how long a channel keeps an event; default 5 minutes, more than zero.
     pub fn age(mut self, age: Duration) -> Self {
         self.age = age;
         self
     }
 
-    /// When an event of time `at` is too old, in nanoseconds as [`nanos`] counts.
+    /// When an event published at `at` is too old. Times are nanoseconds of the stream's clock.
     pub(crate) fn due(&self, at: u64) -> u64 {
         at.saturating_add(nanos(self.age))
     }
 }
 
-/// Bounds that protect the process. All are per [`EventStream`](crate::EventStream).
+/// Bounds that protect the process. Each holds for one [`EventStream`](crate::EventStream).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub(crate) frame: usize,
@@ -87,66 +85,68 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Bytes of data and comment in one event, as encoded (each line of data after the first counts
-    /// its `data: `); the name may be as long again. Default 1 MiB, and data of exactly 1 MiB fits.
+    /// Sets how many bytes of data and comment one event may have, as encoded: each line of data
+    /// after the first also counts its `data: `. The name may be as long again. Default 1 MiB; data
+    /// of exactly 1 MiB fits.
     pub fn frame(mut self, bytes: usize) -> Self {
         self.frame = bytes;
         self
     }
 
-    /// Bytes of a channel's name; default 256.
+    /// Sets how many bytes a channel's name may have; default 256.
     pub fn channel_name(mut self, bytes: usize) -> Self {
         self.channel_name = bytes;
         self
     }
 
-    /// Channels of one subscription; default 100.
+    /// Sets how many channels one subscription may have; default 100.
     pub fn channels(mut self, channels: usize) -> Self {
         self.channels = channels;
         self
     }
 
-    /// Bytes of frames handed out as one item (a single larger frame is an item of its own);
-    /// default 64 KiB.
+    /// Sets how many bytes of frames are handed out as one item; default 64 KiB. A single larger
+    /// frame is an item by itself.
     pub fn item(mut self, bytes: usize) -> Self {
         self.item = bytes;
         self
     }
 
-    /// Subscriptions at one time; unlimited unless set.
+    /// Sets how many subscriptions there may be at a time; unlimited unless set.
     pub fn subscriptions(mut self, subscriptions: usize) -> Self {
         self.subscriptions = subscriptions;
         self
     }
 
-    /// Channels at one time; unlimited unless set.
-    ///
-    /// When they are reached, a new channel takes the place of one without subscribers: of that
-    /// whose events are the oldest. Where every channel has subscribers, a subscription to a new
-    /// channel is refused, and what is published to one is not kept.
+    /// Sets how many channels there may be at a time; unlimited unless set.
+    /// At the limit, creating a channel evicts the subscriber-less channel whose events are oldest.
+    /// If every channel has subscribers, a subscription to a new channel is refused, and events
+    /// published to a new channel are not kept.
     pub fn hub_channels(mut self, channels: usize) -> Self {
         self.hub_channels = channels;
         self
     }
 
-    /// Channels of one hold; default 20, beyond which Pushpin drops channels without a word.
+    /// Sets how many channels one hold may have; default 20, beyond which Pushpin silently drops
+    /// channels.
     #[cfg(feature = "grip")]
     pub fn hold_channels(mut self, channels: usize) -> Self {
         self.hold_channels = channels;
         self
     }
 
-    /// Items that may wait for each GRIP endpoint; default 10 000. What finds no room has failed at
-    /// that endpoint.
+    /// Sets how many items may wait for each GRIP endpoint; default 10 000. An item that finds the
+    /// queue full has failed at that endpoint.
     #[cfg(feature = "grip")]
     pub fn grip_queue(mut self, items: usize) -> Self {
         self.grip_queue = items;
         self
     }
 
-    /// Answers 503 with `Retry-After` instead of a 200 that ends at once, when closed or full.
-    ///
-    /// Good for load balancers; a browser's `EventSource` gives up for good on any status but 200.
+    /// Answers 503 with `Retry-After` when the stream is closed or full, instead of a 200 that ends
+    /// at once.
+    /// This suits load balancers. A browser's `EventSource` gives up for good on any status other
+    /// than 200.
     pub fn refuse_with_503(mut self) -> Self {
         self.refuse_with_503 = true;
         self

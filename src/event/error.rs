@@ -1,14 +1,14 @@
-//! What is wrong with an event or a batch, or with the channel it was published to.
+//! What can be wrong with an event or a batch, or with the name of its channel.
 
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-/// Why an event cannot be published. Nothing happened: no subscriber saw anything of it.
+/// Why an event cannot be published. Nothing happened: no subscriber got any part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidEvent {
     index: Option<usize>,
-    /// In a box, for every publication returns one of these or an id.
+    /// Boxed, because every publication returns one of these or an id.
     mistake: Box<Mistake>,
 }
 
@@ -24,12 +24,13 @@ pub(crate) enum Mistake {
 }
 
 impl InvalidEvent {
-    /// Whether it is only too large: a frame, a batch or a name over a limit.
+    /// Whether something is merely too large: a frame, a batch or a channel's name over a limit.
     pub fn is_too_large(&self) -> bool {
         matches!(*self.mistake, Mistake::TooLarge { .. } | Mistake::Batch { .. })
     }
 
-    /// Which event of a batch it is, counted from 0; `None` if it is not one of several.
+    /// The index of the event in its batch, from 0; `None` if the mistake is not in one event of a
+    /// batch.
     pub fn index(&self) -> Option<usize> {
         self.index
     }
@@ -46,7 +47,7 @@ impl From<Mistake> for InvalidEvent {
     }
 }
 
-/// The start of a text that may be long, for a message.
+/// The start of a text that may be too long for a message.
 struct Excerpt<'a>(&'a str);
 
 impl fmt::Display for Excerpt<'_> {

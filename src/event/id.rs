@@ -1,4 +1,4 @@
-//! Ids: the stream's own `<epoch>-<seq>`, and the publishers'.
+//! Ids of events: `<epoch>-<seq>`, which the stream gives, and those that publishers give.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -11,10 +11,9 @@ const MAX_GIVEN: usize = 1024;
 const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
 /// The id of an event, as a client sees it and sends it back in `Last-Event-ID`.
-///
-/// Either `<epoch>-<seq>`, given by the stream (13 characters of base 36 that differ for each
-/// [`EventStream`] ever made, and a number that rises by one with each of its events), or the
-/// publisher's own ([`Event::id`]).
+/// It is either `<epoch>-<seq>`, given by the stream, or an id that the publisher gave
+/// ([`Event::id`]). The epoch is 13 characters of base 36, different for each [`EventStream`] ever
+/// made; the seq is a number that rises by one with each of the stream's events.
 ///
 /// [`EventStream`]: crate::EventStream
 /// [`Event::id`]: crate::Event::id
@@ -47,7 +46,7 @@ impl EventId {
 impl AsRef<str> for EventId {
     fn as_ref(&self) -> &str {
         match &self.0 {
-            // Ours is ASCII, so this never falls back.
+            // It is ASCII, so this never falls back.
             Repr::Own { text, len } => {
                 std::str::from_utf8(&text[..usize::from(*len)]).unwrap_or_default()
             }
@@ -88,8 +87,7 @@ impl FromStr for EventId {
     /// Reads an id of either kind.
     ///
     /// # Errors
-    ///
-    /// What is neither of the stream's form nor a publisher's valid id
+    /// If the text neither has the form of a stream's ids nor is an id that a publisher may give
     /// ([`Event::id`](crate::Event::id)).
     fn from_str(text: &str) -> Result<Self, InvalidEvent> {
         match refusal(text) {
@@ -103,7 +101,7 @@ impl FromStr for EventId {
 
 /// Why a publisher may not give this id.
 pub(super) fn refusal(id: &str) -> Option<&'static str> {
-    let blank = |c: char| c == ' ' || c == '\t';
+    let trimmed = |c: char| c == ' ' || c == '\t';
     if id.is_empty() {
         Some("is empty")
     } else if id == "error" {
@@ -112,8 +110,8 @@ pub(super) fn refusal(id: &str) -> Option<&'static str> {
         Some("is over 1024 bytes")
     } else if forbidden(id).is_some() {
         Some("contains a line break or a NUL")
-    } else if id.starts_with(blank) || id.ends_with(blank) {
-        Some("has a blank at an edge, which HTTP would trim")
+    } else if id.starts_with(trimmed) || id.ends_with(trimmed) {
+        Some("starts or ends with a space or tab, which HTTP would trim")
     } else if Epoch::split(id).is_some() {
         Some("has the form of the stream's own ids")
     } else {

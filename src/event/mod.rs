@@ -1,4 +1,4 @@
-//! What a publisher hands in, and how it becomes the bytes of a frame.
+//! Events as publishers make them, and how they become the bytes of a frame.
 
 pub(crate) mod control;
 mod error;
@@ -16,15 +16,13 @@ pub use id::EventId;
 pub(crate) use id::{Epoch, OWN_ID_MAX};
 
 /// One server-sent event, as a typed value.
-///
-/// Setters never fail: the first mistake is kept and reported by [`encode`](Event::encode) and by
-/// every way to publish, so a chain of setters needs no `?`. On the wire an event is a block of
-/// lines (HTML standard, section 9.2): comment, `id`, `event`, `retry`, and always at least one
+/// Setters never fail, so a chain of setters needs no `?`: the event keeps the first mistake, and
+/// [`encode`](Event::encode) and every way to publish report it. On the wire an event is a block of
+/// lines (WHATWG HTML, section 9.2): comment, `id`, `event`, `retry`, and always at least one
 /// `data` line.
-///
-/// A browser hands an event to the listeners of its name; one without a name is a plain `message`.
-/// The names `open` and `error` collide with `EventSource`'s own events: listeners cannot tell them
-/// apart.
+/// A browser hands an event to the listeners of its name; an event without a name is a plain
+/// `message`. Avoid the names `open` and `error`: listeners cannot tell such events from
+/// `EventSource`'s own.
 ///
 /// ```
 /// use eventstream::Event;
@@ -45,9 +43,10 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event of this name; `""` is an event without a name, a browser's plain `message`.
-    ///
-    /// A name with CR, LF or NUL is a mistake: it would forge a field (HTML standard, 9.2.6).
+    /// Creates an event of this name. With `""` it has no name, and browsers treat it as a plain
+    /// `message`.
+    /// A name with CR, LF or NUL is a mistake, because it would forge a field (WHATWG HTML, section
+    /// 9.2.6).
     pub fn new(name: impl Into<String>) -> Self {
         let mut event = Self { name: name.into(), ..Self::default() };
         if let Some(found) = forbidden(&event.name) {
@@ -58,17 +57,15 @@ impl Event {
     }
 
     /// Sets the data: any text, with any line endings.
-    ///
-    /// CRLF, CR and LF each end a line, and the receiver gets them back as LF: the format has no
-    /// other.
+    /// CRLF, CR and LF each end a line. The receiver gets each as LF, because the format has no
+    /// other line end.
     pub fn data(mut self, text: impl Into<String>) -> Self {
         self.data = text.into();
         self
     }
 
     /// Sets the data to the compact JSON of `value`.
-    ///
-    /// A value that JSON cannot hold (a map with keys that are no strings, say) is a mistake.
+    /// A value that JSON cannot hold is a mistake, for example a map whose keys are not strings.
     pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
         match serde_json::to_string(value) {
             Ok(json) => self.data = json,
@@ -77,12 +74,12 @@ impl Event {
         self
     }
 
-    /// Sets an id of the publisher's own, instead of the one that the stream gives.
-    ///
-    /// A client that reconnects with it is placed behind this event for as long as the channel
-    /// keeps it, and keeps no second one of the same id. Mistakes are: an empty id, `error`, one of
-    /// the form that the stream gives itself (13 of `0-9a-z`, a hyphen, digits), blanks at an edge
-    /// (HTTP would trim them), CR, LF or NUL, and more than 1 KiB.
+    /// Sets the id, instead of the one that the stream would give.
+    /// A client that reconnects with it goes on after this event, as long as the channel keeps the
+    /// event and keeps no other event of the same id. Mistakes are: an empty id, `error`, an id of
+    /// the form that the stream gives (13 of `0-9a-z`, a hyphen, digits), an id that starts or ends
+    /// with a space or tab (HTTP would trim it), one with CR, LF or NUL, and one of more than 1
+    /// KiB.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         let id = id.into();
         if let Some(why) = id::refusal(&id) {
@@ -92,8 +89,8 @@ impl Event {
         self
     }
 
-    /// Tells the client how long to wait before it reconnects, in whole milliseconds (a fraction is
-    /// cut).
+    /// Sets how long the client waits before it reconnects, in whole milliseconds; a fraction is
+    /// cut off.
     pub fn retry(mut self, after: Duration) -> Self {
         match u64::try_from(after.as_millis()) {
             Ok(millis) => self.retry = Some(millis),
@@ -102,17 +99,16 @@ impl Event {
         self
     }
 
-    /// Adds a comment, which clients ignore. Each line of it becomes a comment line.
+    /// Sets a comment, which clients ignore. Each line of the text becomes a comment line.
     pub fn comment(mut self, text: impl Into<String>) -> Self {
         self.comment = Some(text.into());
         self
     }
 
-    /// The frame as it goes over the wire, but for the id that a stream with history adds.
+    /// Encodes the event as it goes over the wire, without the id that a stream with history adds.
     ///
     /// # Errors
-    ///
-    /// The first mistake any setter met.
+    /// The first mistake that any setter met.
     pub fn encode(&self) -> Result<Bytes, InvalidEvent> {
         let mut out = Vec::new();
         self.encode_into(&mut out)?;
@@ -123,8 +119,8 @@ impl Event {
         self.id.as_deref()
     }
 
-    /// Appends the frame to `out` and tells where in it an `id:` line of the stream's own belongs,
-    /// and how much of it counts against [`Limits::frame`](crate::Limits::frame).
+    /// Appends the frame to `out`. Returns where in it the stream's `id:` line belongs, and how
+    /// much of it counts against [`Limits::frame`](crate::Limits::frame).
     pub(crate) fn encode_into(&self, out: &mut Vec<u8>) -> Result<Encoded, InvalidEvent> {
         if let Some(mistake) = &self.mistake {
             return Err(mistake.clone());
@@ -146,8 +142,8 @@ impl Event {
         }
         let data_at = out.len();
         lines(out, b"data: ", self.data.as_bytes());
-        // A single line of data may be as long as the limit: its own framing is free, that of
-        // further lines is not.
+        // A single line of data may be as long as the limit: its framing does not count, that of
+        // further lines does.
         let weight = (id_at - start) + (out.len() - data_at - b"data: \n".len());
         out.push(b'\n');
         Ok(Encoded { start, id_at, end: out.len(), weight: weight.max(self.name.len()) })
@@ -158,7 +154,7 @@ impl Event {
     }
 }
 
-/// Where a frame lies in the buffer it was encoded to.
+/// Where a frame lies in the buffer that it was encoded to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Encoded {
     pub(crate) start: usize,
@@ -173,8 +169,8 @@ fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.push(b'\n');
 }
 
-/// One field per line of `text`. CRLF is one line break (HTML standard, 9.2.5); an empty text is
-/// one empty line.
+/// Writes one field per line of `text`. CRLF is one line break (WHATWG HTML, section 9.2.5); an
+/// empty text is one empty line.
 fn lines(out: &mut Vec<u8>, name: &[u8], mut text: &[u8]) {
     while let Some(at) = memchr2(b'\r', b'\n', text) {
         field(out, name, &text[..at]);
@@ -184,9 +180,9 @@ fn lines(out: &mut Vec<u8>, name: &[u8], mut text: &[u8]) {
     field(out, name, text);
 }
 
-/// The first character that must not stand in a single-line field.
+/// The first character that a single-line field must not contain.
 fn forbidden(text: &str) -> Option<&'static str> {
-    // Names and ids are short: a look at each byte is quicker than a search in steps of many.
+    // Names and ids are short, so a look at each byte is quicker than a vectorised search.
     text.bytes().find(|byte| *byte <= b'\r' && matches!(byte, b'\r' | b'\n' | b'\0')).map(|byte| {
         match byte {
             b'\r' => "a carriage return",
