@@ -202,11 +202,11 @@ impl Timer for Hasty {
         Instant::now()
     }
 
-    fn sleep(&self, for_: Duration) -> BoxFuture<'static, ()> {
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         // The longest pause is 1.6 s.
-        match for_ < Duration::from_secs(2) {
+        match duration < Duration::from_secs(2) {
             true => ready(()).boxed(),
-            false => futures_timer::Delay::new(for_).boxed(),
+            false => futures_timer::Delay::new(duration).boxed(),
         }
     }
 }

@@ -56,10 +56,10 @@ fn mistakes() -> Vec<(Event, &'static str, bool)> {
         (id(""), r#"event id "" is empty"#, false),
         (id("error"), r#"event id "error" is reserved"#, false),
         (id(OWN_FORM), r#"event id "7v0q2m9x4tkc1-42" has the form"#, false),
-        (id(" a"), r#"event id " a" has a blank"#, false),
-        (id("a "), r#"event id "a " has a blank"#, false),
-        (id("\ta"), r#"event id "\ta" has a blank"#, false),
-        (id("a\t"), r#"event id "a\t" has a blank"#, false),
+        (id(" a"), r#"event id " a" starts or ends with a space or tab"#, false),
+        (id("a "), r#"event id "a " starts or ends with a space or tab"#, false),
+        (id("\ta"), r#"event id "\ta" starts or ends with a space or tab"#, false),
+        (id("a\t"), r#"event id "a\t" starts or ends with a space or tab"#, false),
         (id("a\rb"), r#"event id "a\rb" contains a line break"#, false),
         (id("a\nb"), r#"event id "a\nb" contains a line break"#, false),
         (id("a\0b"), r#"event id "a\0b" contains a line break or a NUL"#, false),
@@ -143,8 +143,8 @@ fn an_invalid_channel_name_is_an_error_however_it_is_published_to() {
     let long = "é".repeat(128) + "x";
     for (way, publish) in WAYS {
         for (channel, words, too_large) in [
-            ("", "blank", false),
-            (" \t\r\n\u{2003}", "blank", false),
+            ("", "whitespace-only", false),
+            (" \t\r\n\u{2003}", "whitespace-only", false),
             (&*long, "channel name of 257 bytes is over the limit of 256", true),
         ] {
             let stream = EventStream::new();
@@ -215,7 +215,7 @@ fn a_batch_over_the_window_is_refused_before_anything_is_appended() {
         let invalid = invalid(block_on(stream.publish_all("a", too_many)).unwrap_err());
         assert!(invalid.is_too_large(), "{invalid}");
         assert_eq!(invalid.index(), None, "{invalid}");
-        assert!(invalid.to_string().starts_with("batch is more than "), "{invalid}");
+        assert!(invalid.to_string().starts_with("batch exceeds "), "{invalid}");
         assert_eq!(text(&mut live), "", "{history:?}");
         assert_eq!(stream.stats().published, 0, "{history:?}");
     }
@@ -646,7 +646,7 @@ fn an_endless_batch_is_refused_when_it_is_over_the_window() {
     let stream = EventStream::new();
     let events = std::iter::repeat_with(|| Event::new("e").data("x"));
     let refused = block_on(stream.publish_all("c", events)).unwrap_err();
-    assert_eq!(refused.to_string(), "batch is more than the 1024 events that a channel keeps");
+    assert_eq!(refused.to_string(), "batch exceeds the 1024 events that a channel keeps");
     assert_eq!(stream.stats().published, 0);
 }
 

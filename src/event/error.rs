@@ -76,9 +76,9 @@ impl fmt::Display for InvalidEvent {
                 write!(f, "{what} of {size} bytes is over the limit of {limit}")
             }
             Mistake::Batch { limit, of } => {
-                write!(f, "batch is more than the {limit} {of} that a channel keeps")
+                write!(f, "batch exceeds the {limit} {of} that a channel keeps")
             }
-            Mistake::EmptyChannel => f.write_str("channel name is empty or only white space"),
+            Mistake::EmptyChannel => f.write_str("channel name is empty or whitespace-only"),
         }
     }
 }

@@ -105,7 +105,7 @@ pub(super) fn refusal(id: &str) -> Option<&'static str> {
     if id.is_empty() {
         Some("is empty")
     } else if id == "error" {
-        Some("is reserved: a client that sends it is refused")
+        Some("is reserved: a client that sends it back is refused")
     } else if id.len() > MAX_GIVEN {
         Some("is over 1024 bytes")
     } else if forbidden(id).is_some() {

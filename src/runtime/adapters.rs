@@ -1,4 +1,4 @@
-//! The runtimes that programs have already, each behind the feature of its name.
+//! Adapters for the runtimes that programs already use, each behind the feature of its name.
 
 #[cfg(feature = "async-std")]
 pub use self::async_std::AsyncStd;
@@ -16,13 +16,13 @@ mod tokio {
 
     use crate::runtime::{Executor, Timer};
 
-    /// A tokio runtime, by its handle: what it is asked for happens in that runtime, from whichever
-    /// thread.
+    /// A tokio runtime, through its handle.
     ///
-    /// So a stream may be built, published to and read outside of the runtime. Its clock is tokio's
-    /// own, which a test may pause (`tokio::time::pause`); threads outside of the runtime see the
-    /// real time even then. When the runtime is gone, tasks are dropped, and a body with
-    /// keep-alives must not be polled any more: tokio's sleeps panic then.
+    /// Tasks and sleeps run in that runtime whichever thread asks for them, so a stream may be
+    /// built, published to and read outside the runtime. The clock is tokio's own, which a test may
+    /// pause (`tokio::time::pause`); threads outside the runtime see the real time even then. After
+    /// the runtime has shut down, tasks are dropped, and a body with keep-alives must not be polled
+    /// any more, because tokio's sleeps then panic.
     ///
     /// ```
     /// use eventstream::{runtime::Tokio, EventStream};
@@ -37,20 +37,20 @@ mod tokio {
     }
 
     impl Tokio {
-        /// The runtime that this is called in.
+        /// Returns the runtime in which this is called.
         ///
         /// # Panics
         ///
-        /// Outside of a runtime, as [`Handle::current`] does; elsewhere
-        /// [`From<Handle>`](#impl-From<Handle>-for-Tokio) serves.
+        /// If called outside a runtime, as [`Handle::current`] does. There, use
+        /// [`From<Handle>`](#impl-From<Handle>-for-Tokio) instead.
         #[track_caller]
         pub fn current() -> Self {
             Handle::current().into()
         }
     }
 
-    /// A runtime without timers (`enable_time`) panics at the first sleep: use another [`Timer`]
-    /// there.
+    /// Uses the runtime of this handle. A runtime without timers (`enable_time`) panics at the
+    /// first sleep: give the stream another [`Timer`] there.
     impl From<Handle> for Tokio {
         fn from(handle: Handle) -> Self {
             Self { handle }
@@ -64,15 +64,15 @@ mod tokio {
     }
 
     impl Timer for Tokio {
-        /// Where the clock is paused, a task of the runtime sees the paused time: a keep-alive
-        /// compares it with its sleep.
+        /// While the clock is paused, tasks of the runtime see the paused time. They must, because
+        /// a keep-alive compares this time with its sleep.
         fn now(&self) -> Instant {
             tokio::time::Instant::now().into_std()
         }
 
-        fn sleep(&self, for_: Duration) -> BoxFuture<'static, ()> {
+        fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
             let _inside = self.handle.enter();
-            Box::pin(tokio::time::sleep(for_))
+            Box::pin(tokio::time::sleep(duration))
         }
     }
 }
@@ -85,7 +85,7 @@ mod smol {
 
     use crate::runtime::{Executor, Timer};
 
-    /// smol's global executor and its timers.
+    /// smol's global executor and timers.
     #[derive(Clone, Copy, Debug, Default)]
     pub struct Smol;
 
@@ -100,8 +100,8 @@ mod smol {
             Instant::now()
         }
 
-        fn sleep(&self, for_: Duration) -> BoxFuture<'static, ()> {
-            smol::Timer::after(for_).map(drop).boxed()
+        fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+            smol::Timer::after(duration).map(drop).boxed()
         }
     }
 }
@@ -114,8 +114,9 @@ mod async_std {
 
     use crate::runtime::{Executor, Timer};
 
-    /// async-std's global executor and its timers. async-std is discontinued: for programs that
-    /// have it already.
+    /// async-std's global executor and timers.
+    ///
+    /// async-std is discontinued. This is for programs that already use it.
     #[derive(Clone, Copy, Debug, Default)]
     pub struct AsyncStd;
 
@@ -130,8 +131,8 @@ mod async_std {
             Instant::now()
         }
 
-        fn sleep(&self, for_: Duration) -> BoxFuture<'static, ()> {
-            Box::pin(async_std::task::sleep(for_))
+        fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+            Box::pin(async_std::task::sleep(duration))
         }
     }
 }

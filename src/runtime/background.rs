@@ -1,4 +1,4 @@
-//! The default runtime: one thread of its own for tasks, and one for sleeps.
+//! The default runtime: one thread for tasks, and one for sleeps.
 
 use std::io;
 use std::panic::AssertUnwindSafe;
@@ -15,31 +15,32 @@ use futures_timer::Delay;
 use super::{Executor, Timer};
 use crate::sync::StdMutex;
 
-/// The default [`Executor`] and [`Timer`]: works under tokio, async-std, smol and a bare
+/// The default [`Executor`] and [`Timer`], which work under tokio, async-std, smol and a bare
 /// `block_on`.
 ///
-/// Tasks run on one detached thread per process, made when the first is spawned; sleeps are woken
-/// by another. A task that panics ends alone. Neither thread outlives the process, so what is still
-/// queued when `main` returns is lost unless [`EventStream::close`](crate::EventStream::close) was
-/// awaited, and neither survives a `fork`.
+/// Tasks run on one detached thread per process, which is started when the first task is spawned.
+/// Another thread wakes the sleeps. A task that panics does not affect the others. Neither thread
+/// keeps the process alive, so whatever is still queued when `main` returns is lost unless
+/// [`EventStream::close`](crate::EventStream::close) was awaited. Neither thread survives a `fork`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Background;
 
 type Task = BoxFuture<'static, ()>;
 
-/// The thread's intake; `None` until there is a thread.
+/// Sends tasks to the thread; `None` until the thread has been started.
 static INTAKE: StdMutex<Option<UnboundedSender<Task>>> = StdMutex::new(None);
 
 impl Executor for Background {
     fn spawn(&self, task: Task) {
         if let Ok(intake) = start() {
-            // The thread never ends, so it takes every task.
+            // This cannot fail: the thread never ends.
             let _ = intake.unbounded_send(task);
         }
     }
 }
 
-/// The intake of the thread, which is made if need be. A failure is not remembered.
+/// Returns the thread's intake, and starts the thread if necessary. After a failure, the next call
+/// tries again.
 fn start() -> io::Result<UnboundedSender<Task>> {
     let mut intake = INTAKE.lock();
     if let Some(intake) = &*intake {
@@ -56,7 +57,7 @@ fn run(mut tasks: UnboundedReceiver<Task>) {
     pool.run_until(async move {
         while let Some(task) = tasks.next().await {
             let task = AssertUnwindSafe(task).catch_unwind().map(drop);
-            // Refused only by a pool that is gone.
+            // This fails only if the pool is gone.
             let _ = spawner.spawn_local(task);
         }
     });
@@ -67,8 +68,8 @@ impl Timer for Background {
         Instant::now()
     }
 
-    fn sleep(&self, for_: Duration) -> BoxFuture<'static, ()> {
-        Delay::new(for_).boxed()
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Delay::new(duration).boxed()
     }
 }
 
@@ -85,7 +86,7 @@ mod tests {
             let (done, outcome) = oneshot::channel();
             Background.spawn(Box::pin(async move {
                 if fails {
-                    // No payload to print: the hook would write it to the test's output.
+                    // A plain panic would run the hook, which writes to the test's output.
                     std::panic::resume_unwind(Box::new(()));
                 }
                 let _ = done.send(thread::current().name().map(str::to_owned));
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sleep_ends_not_before_its_time() {
+    fn a_sleep_does_not_end_before_its_time() {
         let start = Background.now();
         block_on(Background.sleep(Duration::from_millis(20)));
         assert!(Background.now() - start >= Duration::from_millis(20));

@@ -1,9 +1,9 @@
-//! What the crate needs of a runtime: a way to sleep, and a way to run a task.
+//! What the crate needs from a runtime: a way to sleep, and a way to run tasks.
 //!
-//! Only keep-alives sleep, and only publishing through GRIP proxies runs tasks. [`Background`] is
-//! the default for both and works under any executor, so nothing here needs a thought until a
-//! program wants the threads and the timers that it has anyway (`Tokio`, `Smol`, `AsyncStd`, each
-//! behind the feature of its name), or a clock that a test can move.
+//! Without a proxy, only keep-alives sleep and nothing runs tasks; publishing to GRIP proxies does
+//! both. [`Background`] is the default and works under any executor, so you can ignore this module
+//! until you want your own runtime's threads and timers (`Tokio`, `Smol` or `AsyncStd`, each behind
+//! the feature of the same name), or a clock that a test can move.
 
 #[cfg(any(feature = "async-std", feature = "smol", feature = "tokio"))]
 mod adapters;
@@ -29,22 +29,23 @@ pub(crate) use shared_sleep::Registration;
 
 /// Runs tasks in the background.
 pub trait Executor: Send + Sync + 'static {
-    /// Runs `task` to its end, without waiting for it.
+    /// Runs `task` to completion, and returns without waiting for it.
     ///
-    /// A task that cannot be run is dropped.
+    /// A task that cannot be run must be dropped.
     fn spawn(&self, task: BoxFuture<'static, ()>);
 }
 
 /// Tells the time and sleeps.
 pub trait Timer: Send + Sync + 'static {
-    /// The time now. It never goes back.
+    /// Returns the current time, which never goes backwards.
     fn now(&self) -> Instant;
 
-    /// Resolves when `for_` has passed from now on. Dropping it frees it.
+    /// Returns a future that resolves when `duration` has passed, counted from this call.
     ///
-    /// The bodies of a stream share their sleeps, a few dozen for however many: any of their tasks
-    /// may poll one, on any thread, whichever asked for it.
-    fn sleep(&self, for_: Duration) -> BoxFuture<'static, ()>;
+    /// Dropping the future must free whatever the sleep holds. The bodies of a stream share their
+    /// sleeps, a few dozen for any number of bodies: a sleep that one task asked for may be polled
+    /// by the tasks of other bodies, on any thread.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 }
 
 impl fmt::Debug for dyn Timer {

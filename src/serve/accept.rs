@@ -1,13 +1,13 @@
-//! Whether a client accepts an event stream (RFC 9110, 12.5.1).
+//! Decides whether a client accepts an event stream (RFC 9110, 12.5.1).
 
 use http::header::ACCEPT;
 use http::HeaderMap;
 
-/// Whether the `Accept` of a request admits `text/event-stream`.
+/// Whether the `Accept` headers of a request admit `text/event-stream`.
 ///
-/// The most specific range that names it decides, and `q=0` refuses. No header, or an empty one,
-/// admits everything; ranges that cannot be read admit nothing. Parameters other than `q` do not
-/// matter.
+/// The most specific range that matches it decides, and `q=0` refuses. A missing or empty header
+/// admits everything; a range that does not parse admits nothing. Parameters other than `q` are
+/// ignored.
 pub(crate) fn accepts_events(headers: &HeaderMap) -> bool {
     let mut empty = true;
     let mut best: Option<(u8, bool)> = None;
@@ -28,13 +28,13 @@ pub(crate) fn accepts_events(headers: &HeaderMap) -> bool {
             _ => None,
         });
         let Some(accepted) = weight.unwrap_or(Some(true)) else { continue };
-        // Of ranges alike, one that accepts is enough.
+        // Of equally specific ranges, one that accepts is enough.
         best = best.max(Some((specificity, accepted)));
     }
     best.map_or(empty, |(_, accepted)| accepted)
 }
 
-/// Whether a `qvalue` is above zero; `None` if it is none.
+/// Whether `q` is above zero. Returns `None` if it is not a valid `qvalue`.
 fn quality(q: &[u8]) -> Option<bool> {
     let (whole, fraction) = match q {
         [whole] => (whole, &[][..]),
@@ -50,7 +50,7 @@ fn quality(q: &[u8]) -> Option<bool> {
     }
 }
 
-/// Splits at `separator`, but not within a quoted string.
+/// Splits at each `separator` outside quoted strings.
 fn split(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |&byte| {

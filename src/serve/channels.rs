@@ -1,13 +1,14 @@
-//! Names of channels, as callers hand them in.
+//! Channel names, as callers pass them in.
 
 use std::borrow::Cow;
 
 use crate::hub::is_blank;
 
-/// The channels of a subscription, in order: without blank names, each name once.
+/// The channels of a subscription, in order, each name once.
 ///
-/// Made from one name or from many: `&str`, `String`, arrays, slices, `Vec`s, and any iterator.
-/// Names are exact: neither trimmed nor folded.
+/// Can be made from one name or several: from `&str`, `String`, arrays, slices, `Vec`s and any
+/// iterator. Names are exact: they are neither trimmed nor case-folded. Empty and whitespace-only
+/// names are dropped.
 ///
 /// ```
 /// use eventstream::Channels;
@@ -18,7 +19,7 @@ use crate::hub::is_blank;
 pub struct Channels(Vec<String>);
 
 impl Channels {
-    /// The names.
+    /// Returns the names.
     pub fn as_slice(&self) -> &[String] {
         &self.0
     }

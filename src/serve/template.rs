@@ -1,4 +1,4 @@
-//! Channel templates, and where their parameters come from.
+//! Channel templates and their parameters.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,9 @@ use http::Uri;
 
 use crate::percent::{decode_form, NotUtf8};
 
-/// Parameters for channel templates, put into a request's extensions by whoever routed it.
+/// Parameters for channel templates.
+///
+/// The code that routes a request inserts them into the request's extensions.
 ///
 /// ```
 /// use eventstream::Params;
@@ -18,18 +20,18 @@ use crate::percent::{decode_form, NotUtf8};
 pub struct Params(HashMap<String, String>);
 
 impl Params {
-    /// No parameters.
+    /// Creates an empty set of parameters.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds one; a later value of the same name replaces the earlier.
+    /// Adds a parameter. A later value of the same name replaces an earlier one.
     pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.0.insert(name.into(), value.into());
         self
     }
 
-    /// The value of this name.
+    /// Returns the value of the parameter with this name.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
@@ -47,7 +49,7 @@ impl<K: Into<String>, V: Into<String>, const N: usize> From<[(K, V); N]> for Par
     }
 }
 
-/// `chat-{room}` or `chat-{?room}`; `{{` and `}}` are braces.
+/// A parsed template such as `chat-{room}` or `chat-{?room}`; `{{` and `}}` are literal braces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
     source: String,
@@ -60,8 +62,9 @@ enum Part {
     Param { name: String, from: ParamSource },
 }
 
-/// Where a parameter may come from. The query only where the template says so: a path parameter
-/// that a client could give in the query would slip past an authorization made on the path.
+/// Where a parameter may come from. It comes from the query only if the template says so: if a
+/// client could supply a path parameter in the query, it would bypass an authorization made on the
+/// path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ParamSource {
     Route,
@@ -85,14 +88,14 @@ impl Template {
                 continue;
             }
             let Some((name, after)) = rest.split_once('}').filter(|_| brace == "{") else {
-                return wrong("has a brace without its partner");
+                return wrong("has an unmatched brace");
             };
             let (name, from) = match name.strip_prefix('?') {
                 Some(name) => (name, ParamSource::Query),
                 None => (name, ParamSource::Route),
             };
             if name.is_empty() || name.contains(['{', '?']) {
-                return wrong("has a parameter without a proper name");
+                return wrong("has a parameter whose name is empty or contains `{` or `?`");
             }
             if !text.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut text)));
@@ -107,7 +110,7 @@ impl Template {
         Ok(Self { source: source.to_owned(), parts })
     }
 
-    /// The channel's name. Values are put in as they are and never expanded again.
+    /// Returns the channel's name. Values are inserted unchanged and are never expanded again.
     pub(crate) fn expand(
         &self,
         route: impl Fn(&str) -> Option<Value>,
@@ -144,7 +147,8 @@ impl Template {
     }
 }
 
-/// The first value of this name in the query, with `+` and percent signs decoded (as forms are).
+/// Returns the first value of this name in the query, with `+` and percent-encoding decoded as in
+/// forms.
 pub(crate) fn query_value(uri: &Uri, name: &str) -> Option<Value> {
     uri.query()?.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));

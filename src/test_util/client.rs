@@ -1,4 +1,4 @@
-//! A client that reads in process.
+//! A client that reads a stream in process.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -17,9 +17,10 @@ use crate::subscription::Subscription;
 
 /// Reads decoded events from a [`Body`] or a [`Subscription`], as a browser would.
 ///
-/// [`ready`](Client::ready) gives what is there now and needs no executor; [`next`](Client::next) waits. It is also a
-/// [`Stream`]. Dropping it is what a client does that goes away.
-#[must_use = "a client does nothing unless it is read"]
+/// [`ready`](Client::ready) returns what is available now and needs no executor;
+/// [`next`](Client::next) waits. The client is also a [`Stream`] of events. Dropping it disconnects
+/// it.
+#[must_use = "a client does nothing until it is read from"]
 pub struct Client {
     source: Source,
     decoder: Decoder,
@@ -31,7 +32,7 @@ enum Source {
 }
 
 impl Client {
-    /// All events that are there now, without waiting.
+    /// Returns all events that are available now, without waiting.
     pub fn ready(&mut self) -> Vec<Received> {
         let mut cx = Context::from_waker(noop_waker_ref());
         let mut events = Vec::new();
@@ -41,31 +42,31 @@ impl Client {
         events
     }
 
-    /// The next event, or `None` at the end of the stream.
+    /// Waits for the next event; returns `None` at the end of the stream.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost if the future is dropped.
+    /// No event is lost if the future is dropped.
     pub async fn next(&mut self) -> Option<Received> {
         poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// Goes away, and gives the id to come back with; empty if there was none.
+    /// Disconnects, and returns the last event id to reconnect with; empty if there was none.
     pub fn stop(self) -> String {
         self.decoder.last_event_id
     }
 
-    /// The id that came last.
+    /// Returns the id that was received last; empty if there was none.
     pub fn last_event_id(&self) -> &str {
         &self.decoder.last_event_id
     }
 
-    /// How long to wait before a reconnect, if the server has said so.
+    /// Returns how long to wait before a reconnect, if the server has sent a `retry`.
     pub fn retry(&self) -> Option<Duration> {
         self.decoder.retry
     }
 
-    /// Whether the stream has ended and all of it was read.
+    /// Returns whether the stream has ended and all its events have been read.
     pub fn is_ended(&self) -> bool {
         self.decoder.events.is_empty() && self.source.is_ended()
     }

@@ -1,41 +1,41 @@
-//! An event stream, decoded as a browser does it (WHATWG HTML, 9.2.6).
+//! A decoder of event streams that works like a browser's (WHATWG HTML, 9.2.6).
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-/// An event as a client got it.
+/// An event as a client received it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Received {
-    /// Its name: `message` where none was sent.
+    /// The event's name; `message` if none was sent.
     pub name: String,
-    /// Its data; lines end with LF.
+    /// The data, with its lines separated by LF.
     pub data: String,
-    /// The id that came with it, if one did.
+    /// The id that was sent with the event, if any.
     pub id: Option<String>,
 }
 
 impl Received {
-    /// The data as JSON.
+    /// Deserializes the data as JSON.
     ///
     /// # Errors
     ///
-    /// If it is none, or not of this type.
+    /// If the data is not JSON, or not a `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_str(&self.data)
     }
 }
 
-/// Takes bytes however they are cut, and gives events.
+/// Decodes bytes into events, wherever the bytes are cut.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     /// The line that has not ended yet.
     line: Vec<u8>,
-    /// The last byte was a CR: a LF after it is part of the same line end.
+    /// Whether the last byte was a CR: an LF right after it belongs to the same line end.
     after_cr: bool,
-    /// A byte order mark may stand before the first line only.
+    /// Whether the first line has been decoded: only that line may start with a byte order mark.
     begun: bool,
     name: String,
     data: Option<String>,
@@ -88,15 +88,15 @@ impl Decoder {
             },
             "id" if !value.contains('\0') => self.id = Some(value.to_owned()),
             "retry" if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) => {
-                // One that is too long to read is no reason to forget the one before.
+                // A number that is too large to parse leaves the previous one in place.
                 self.retry = value.parse().ok().map(Duration::from_millis).or(self.retry);
             }
-            // A comment, or a field of the future.
+            // Comments and unknown fields are ignored.
             _ => {}
         }
     }
 
-    /// The end of a block. One without data is none, but its id counts.
+    /// Handles the end of a block. A block without data is not an event, but its id counts.
     fn dispatch(&mut self) {
         let (name, id) = (std::mem::take(&mut self.name), self.id.take());
         if let Some(id) = &id {
@@ -119,7 +119,7 @@ mod tests {
         (events, decoder)
     }
 
-    /// The examples of the standard, and what it says in words.
+    /// Tests the standard's own examples, and the rules that it states in prose.
     #[test]
     fn streams_are_decoded_as_the_standard_has_it_wherever_they_are_cut() {
         let message = |data: &str| ("message".to_owned(), data.to_owned());
@@ -127,20 +127,30 @@ mod tests {
         for (stream, expected, last_event_id) in [
             ("data: YHOO\ndata: +2\ndata: 10\n\n", vec![message("YHOO\n+2\n10")], ""),
             (
-                ": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n",
+                ": test stream\n\ndata: first event\nid: 1\n\n\
+                 data:second event\nid\n\ndata:  third event\n\n",
                 vec![message("first event"), message("second event"), message(" third event")],
                 "",
             ),
             ("data\n\ndata\ndata\n\ndata:", vec![message(""), message("\n")], ""),
             ("data:test\n\ndata: test\n\n", vec![message("test"), message("test")], ""),
-            ("\u{feff}event: a\rdata: 1\r\rid: 7\r\n\r\ndata: 2\r\n\r\n", vec![named("a", "1"), message("2")], "7"),
-            ("event: dropped\n\nid: x\0y\nretry: 1s\ndata: a\u{2028}b\n\n", vec![message("a\u{2028}b")], ""),
+            (
+                "\u{feff}event: a\rdata: 1\r\rid: 7\r\n\r\ndata: 2\r\n\r\n",
+                vec![named("a", "1"), message("2")],
+                "7",
+            ),
+            (
+                "event: dropped\n\nid: x\0y\nretry: 1s\ndata: a\u{2028}b\n\n",
+                vec![message("a\u{2028}b")],
+                "",
+            ),
             ("Data: no\n data: no\ndata: yes\n\n\u{feff}data: no\n\n", vec![message("yes")], ""),
         ] {
             for cut in [1, 2, 3, 5, 1000] {
                 let (events, decoder) = decode(stream.as_bytes(), cut);
                 assert_eq!(events, expected, "{stream:?} cut at {cut}");
-                assert_eq!((decoder.last_event_id.as_str(), decoder.retry), (last_event_id, None), "{stream:?}");
+                assert_eq!(decoder.last_event_id, last_event_id, "{stream:?}");
+                assert_eq!(decoder.retry, None, "{stream:?}");
             }
         }
         let (events, decoder) = decode(b"retry: 1500\n\n", 4);

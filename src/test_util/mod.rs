@@ -1,10 +1,10 @@
-//! A kit for testing code that streams for ever: no sleeps, no sockets, no test that hangs.
+//! Tools for testing code whose streams never end: no sleeps, no sockets, and no test that hangs.
 //!
 //! - [`ManualTimer`] is a clock that stands still until the test moves it.
 //! - [`Client`] reads decoded events from a [`Body`](crate::Body) or a
-//!   [`Subscription`](crate::Subscription): those that are there now, or the next one; and it stops
+//!   [`Subscription`](crate::Subscription): those that are available now, or the next one. It stops
 //!   when the test says so.
-//! - `RecordingTransport` (with the feature `grip`) takes what would go to a proxy.
+//! - `RecordingTransport` (with the feature `grip`) records what would be sent to a proxy.
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -21,20 +21,21 @@
 //! let timer = ManualTimer::new();
 //! let stream = EventStream::builder().timer(timer.clone()).build()?;
 //!
-//! // What the program does with a request, and what a client would see of it.
+//! // The program answers a request; the client reads the response.
 //! let response = block_on(stream.run(&Request::new(()), Response::new(()), "news"));
 //! let mut client = Client::from(response.into_body());
 //! assert_eq!(client.ready()[0].name, "stream-open");
 //!
 //! stream.try_publish("news", Event::new("headline").json("It works"))?;
 //! let headline = client.ready().remove(0);
-//! assert_eq!((headline.name.as_str(), headline.json::<String>()?.as_str()), ("headline", "It works"));
+//! assert_eq!(headline.name, "headline");
+//! assert_eq!(headline.json::<String>()?, "It works");
 //!
-//! // Twenty seconds of silence take no time.
+//! // Twenty seconds of silence take no real time.
 //! timer.advance(Duration::from_secs(20));
 //! assert_eq!(client.ready()[0].name, "keep-alive");
 //!
-//! // It goes away, and comes back to where it was.
+//! // The client disconnects, and later resumes where it left off.
 //! let last_event_id = client.stop();
 //! stream.try_publish("news", Event::new("missed"))?;
 //! let mut client = Client::from(stream.subscribe_after("news", &last_event_id));
@@ -43,7 +44,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! In an async test [`Client::next`] waits instead, and `None` is the end of the stream.
+//! An async test can use [`Client::next`], which waits for an event; `None` is the end of the
+//! stream.
 
 mod client;
 mod decoder;

@@ -1,4 +1,4 @@
-//! A clock that is moved by hand.
+//! A clock that a test moves by hand.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use crate::runtime::Timer;
 use crate::sync::StdMutex;
 
-/// A [`Timer`] that stands still until a test moves it. Clones are the same clock.
+/// A [`Timer`] that stands still until a test moves it. All clones share one clock.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,14 +32,14 @@ pub struct ManualTimer(Arc<StdMutex<Clock>>);
 #[derive(Debug)]
 struct Clock {
     now: Instant,
-    /// When each sleep ends, and who waits for it. Numbered, so that those due at the same time
-    /// wake in their order.
+    /// When each sleep ends, and the waker of the task that waits for it. The number keeps sleeps
+    /// that end at the same time in the order in which they were started.
     sleeps: BTreeMap<(Instant, u64), Option<Waker>>,
     count: u64,
 }
 
 impl ManualTimer {
-    /// A clock that shows the time of its making.
+    /// Creates a clock that stands still at the current time.
     pub fn new() -> Self {
         Self(Arc::new(StdMutex::new(Clock {
             now: Instant::now(),
@@ -48,18 +48,19 @@ impl ManualTimer {
         })))
     }
 
-    /// Moves the clock on in one jump, and wakes the sleeps that are due, in their order.
+    /// Moves the clock forward in one jump, and wakes the sleeps that are due, in the order of
+    /// their ends.
     ///
-    /// What sleeps anew when it is woken sleeps from the new time on: three keep-alives take three
-    /// jumps.
+    /// A task that sleeps again when it is woken sleeps from the new time on, so three keep-alives
+    /// need three jumps.
     ///
     /// # Panics
     ///
-    /// If the clock cannot show that time: after hundreds of millions of years.
+    /// If an [`Instant`] cannot represent the new time.
     pub fn advance(&self, by: Duration) {
         let due = {
             let mut clock = self.lock();
-            clock.now = clock.now.checked_add(by).expect("a time that the clock can show");
+            clock.now = clock.now.checked_add(by).expect("an `Instant` can represent the new time");
             let now = clock.now;
             let later = clock.sleeps.split_off(&(now, u64::MAX));
             std::mem::replace(&mut clock.sleeps, later)
@@ -67,7 +68,7 @@ impl ManualTimer {
         due.into_values().flatten().for_each(Waker::wake);
     }
 
-    /// How many sleeps there are that have not ended: each is a timer that a real clock would hold.
+    /// Returns how many sleeps have not ended. With a real clock, each of them would hold a timer.
     pub fn sleeping(&self) -> usize {
         self.lock().sleeps.len()
     }
@@ -88,13 +89,13 @@ impl Timer for ManualTimer {
         self.lock().now
     }
 
-    /// One of more than a hundred years never ends.
-    fn sleep(&self, for_: Duration) -> BoxFuture<'static, ()> {
-        const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+    /// A sleep of more than a hundred years ends after a hundred years.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
         let mut clock = self.lock();
         let number = clock.count;
         clock.count += 1;
-        let key = (clock.now + for_.min(FOR_EVER), number);
+        let key = (clock.now + duration.min(FOREVER), number);
         clock.sleeps.insert(key, None);
         Box::pin(Sleep { timer: self.clone(), key })
     }
@@ -113,13 +114,13 @@ impl Future for Sleep {
         let replaced = {
             let mut clock = self.timer.lock();
             let now = clock.now;
-            // Those that were due are no longer there.
+            // `advance` has removed the sleeps that were due.
             let Some(known) = clock.sleeps.get_mut(&self.key).filter(|_| self.key.0 > now) else {
                 return Poll::Ready(());
             };
             known.replace(waker)
         };
-        // Cloned and dropped with no lock held: wakers are a user's code.
+        // Wakers are user code, so they are cloned and dropped with no lock held.
         drop(replaced);
         Poll::Pending
     }

@@ -1,4 +1,4 @@
-//! A control port that only takes notes.
+//! A transport that only records what it is given.
 
 use std::fmt;
 use std::sync::{Arc, MutexGuard};
@@ -11,8 +11,10 @@ use serde_json::Value;
 use crate::grip::{Transport, TransportError};
 use crate::sync::StdMutex;
 
-/// A [`Transport`] that sends nothing, records all, and answers at once: 200, until it is told
-/// otherwise. Clones are the same record.
+/// A [`Transport`] that sends nothing, records every request, and answers at once.
+///
+/// It answers 200 until [`answer`](RecordingTransport::answer) sets another status. All clones
+/// share one record.
 ///
 /// ```
 /// use eventstream::test_util::RecordingTransport;
@@ -20,8 +22,10 @@ use crate::sync::StdMutex;
 /// use futures::executor::block_on;
 ///
 /// let transport = RecordingTransport::new();
-/// let stream =
-///     EventStream::builder().grip("http://proxy.example:5561/").transport(transport.clone()).build()?;
+/// let stream = EventStream::builder()
+///     .grip("http://proxy.example:5561/")
+///     .transport(transport.clone())
+///     .build()?;
 /// block_on(stream.publish("news", Event::new("headline").data("It works")))?;
 /// let item = &transport.items()[0];
 /// assert_eq!(item.channel, "events-news");
@@ -41,34 +45,36 @@ struct Record {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordedItem {
-    /// Where it was sent to.
+    /// The URI to which it was posted.
     pub uri: Uri,
-    /// The channel with its prefix, encoded as the proxy knows it.
+    /// The channel, including the prefix and encoded for the proxy.
     pub channel: String,
-    /// Its id: the same in every try.
+    /// The item's id, which is the same in every retry.
     pub id: Option<String>,
-    /// What clients are sent; `None` for an item that closes the channel, or is a hint.
+    /// What the proxy writes to the clients; `None` for an item that closes the channel, and for a
+    /// hint.
     pub content: Option<String>,
 }
 
 impl RecordingTransport {
-    /// One that accepts everything.
+    /// Creates a transport that answers every request with 200.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Answers with this status from now on. The publisher tries again after 429 and 5xx, with
-    /// pauses by its timer.
+    /// Answers with this status from now on.
+    ///
+    /// After 429 and 5xx the publisher tries again, with pauses measured by its timer.
     pub fn answer(&self, status: StatusCode) {
         self.lock().status = status;
     }
 
-    /// All requests so far, in their order.
+    /// Returns all requests so far, in order.
     pub fn requests(&self) -> Vec<Request<Bytes>> {
         self.lock().requests.clone()
     }
 
-    /// The items of all requests so far, whatever was answered.
+    /// Returns the items of all requests so far, in order, whatever the answers were.
     pub fn items(&self) -> Vec<RecordedItem> {
         self.lock().requests.iter().flat_map(items).collect()
     }
