@@ -37,6 +37,7 @@ NOT_IN_HUB = re.compile(r"\bhttp(_body)?::|Instant::now|SystemTime|thread::spawn
 # A handle and its builder need each other, as `http::Request` and its builder do.
 PAIRS = {("event_stream", "event_stream/builder")}
 LONGEST = 600  # lines of a file without its tests
+WIDTH = 100  # columns of a comment
 SWITCHES = 40  # `feature = "grip"` outside of the rooms that are GRIP's
 
 US = ("eventstream", "0.1.0")
@@ -156,6 +157,17 @@ def sizes(modules: dict[str, str]) -> list[str]:
     return wrong
 
 
+def widths() -> list[str]:
+    """Comments that are wider than the code may be: rustfmt leaves them alone."""
+    names = subprocess.check_output(["git", "ls-files", "*.rs"], text=True).splitlines()
+    return [
+        f"{name}:{number} has over {WIDTH} columns"
+        for name in names
+        for number, line in enumerate(Path(name).read_text().splitlines(), 1)
+        if len(line) > WIDTH and line.lstrip().startswith("//")
+    ]
+
+
 def version(text: str | None) -> tuple[int, ...]:
     numbers = [int(part) for part in (text or "0").split(".")]
     return tuple(numbers + [0] * (3 - len(numbers)))
@@ -187,6 +199,6 @@ def graphs() -> list[str]:
 
 if __name__ == "__main__":
     modules = files()
-    wrong = arrows(modules) + circles(modules) + sizes(modules) + graphs()
-    print("\n".join(wrong) or "arrows, circles, sizes, graphs and Rust versions hold")
+    wrong = arrows(modules) + circles(modules) + sizes(modules) + widths() + graphs()
+    print("\n".join(wrong) or "arrows, circles, sizes, widths, graphs and Rust versions hold")
     sys.exit(bool(wrong))

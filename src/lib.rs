@@ -18,8 +18,9 @@
 //!     let id = stream.publish("news", Event::new("headline").json("It works")).await?;
 //!
 //!     let mut body = response.into_body();
-//!     let (open, event) = (body.next().await.unwrap().unwrap(), body.next().await.unwrap().unwrap());
+//!     let open = body.next().await.unwrap().unwrap();
 //!     assert!(open.ends_with(b"event: stream-open\ndata: \n\n"));
+//!     let event = body.next().await.unwrap().unwrap();
 //!     assert_eq!(event, format!("id: {id}\nevent: headline\ndata: \"It works\"\n\n"));
 //! # Ok::<(), eventstream::PublishError>(())
 //! })?;
