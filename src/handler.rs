@@ -18,8 +18,8 @@ use crate::serve::{Body, Channels, Params, Refusal, Template, Value};
 /// An SSE endpoint, made once and called for each request.
 ///
 /// [`EventStream::handler`](crate::EventStream::handler) and
-/// [`handler_fn`](crate::EventStream::handler_fn) make one. It is also a [`tower_service::Service`],
-/// for axum's `route_service` and other routers. Clones are cheap.
+/// [`handler_fn`](crate::EventStream::handler_fn) make one. It is also a
+/// [`tower_service::Service`], for axum's `route_service` and other routers. Clones are cheap.
 ///
 /// ```
 /// use eventstream::EventStream;
