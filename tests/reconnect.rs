@@ -350,3 +350,53 @@ fn a_publishers_id_in_two_channels_is_a_place_in_each_alone() {
     let unknown = reset(here(&stream), &["a", "b"], "unknown");
     assert_eq!(text(&mut stream.subscribe_after(["a", "b"], "both")), unknown);
 }
+
+/// Each item used to copy as much of each channel as one item holds.
+#[test]
+fn a_replay_over_many_channels_is_whole_in_order_and_in_full_items() {
+    const ITEM: usize = 4096;
+    let names: Vec<_> = (0..40).map(|n| n.to_string()).collect();
+    // Sizes and turns that no rule predicts; the seed makes them the same each time.
+    let mut seed = 7_u64;
+    let mut random = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let turns: [(&str, Vec<usize>); 4] = [
+        ("in turns", (0..2000).map(|n| n % 40).collect()),
+        ("one after another", (0..2000).map(|n| n / 50).collect()),
+        ("nearly all in one", (0..2000).map(|n| if n % 50 == 0 { n / 50 } else { 3 }).collect()),
+        ("at random", (0..2000).map(|_| random(40) as usize).collect()),
+    ];
+    for (how, turns) in turns {
+        let history = History::default().events(5000).bytes(64 << 20);
+        let limits = Limits::default().item(ITEM);
+        let stream = EventStream::builder().history(history).limits(limits).build().unwrap();
+        let (start, _) = publish(&stream, "another", "");
+        let frames: Vec<_> = turns
+            .into_iter()
+            .map(|turn| {
+                let size = [5, 80, 700, 2000, 5000][random(5) as usize] + random(20) as usize;
+                publish(&stream, &names[turn], "x".repeat(size)).1
+            })
+            .collect();
+        let mut subscription = stream.subscribe_after(&names, &start);
+        let mut rest = frames.iter();
+        while let Some(item) = next(&mut subscription) {
+            // As many frames as fit, but at least one.
+            let mut expected = rest.next().expect("a frame for each item").clone();
+            while rest.as_slice().first().is_some_and(|frame| expected.len() + frame.len() <= ITEM)
+            {
+                expected += rest.next().unwrap();
+            }
+            assert!(item == expected, "{how}, with {} frames left", rest.len());
+        }
+        assert_eq!(rest.len(), 0, "{how}");
+        // The legs that had nothing left are still there.
+        for name in &names {
+            let (_, frame) = publish(&stream, name, "live");
+            assert_eq!(next(&mut subscription).as_ref(), Some(&frame), "{how}, {name}");
+        }
+        assert_eq!(stream.stats().resets, 0, "{how}");
+    }
+}

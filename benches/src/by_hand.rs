@@ -1,6 +1,7 @@
 //! Without an executor: subscribers are polled by hand, on one thread.
 
 use std::future::Future;
+use std::hint::black_box;
 use std::pin::Pin;
 use std::task::Context;
 use std::time::Instant;
@@ -66,6 +67,19 @@ pub(crate) fn measure(report: &mut Report, effort: Effort) {
             Samples::take(effort.turns, &[("LOG", Box::new(move || replay(back, times)))]);
         report.row(&what, &samples.medians());
     }
+
+    let many = "replay of all events, ns a byte, by channels";
+    report.progress(many);
+    let rounds = effort.deliveries / 60_000;
+    let samples = Samples::take(
+        effort.turns,
+        &[
+            ("1", Box::new(move || replay_all(1, rounds))),
+            ("10", Box::new(move || replay_all(10, rounds))),
+            ("100", Box::new(move || replay_all(100, rounds))),
+        ],
+    );
+    report.row(many, &samples.medians());
 }
 
 pub(crate) fn poll_by_hand<F: Future<Output = ()>>(subscriber: &mut Pin<Box<F>>) {
@@ -137,4 +151,34 @@ fn replay(back: usize, times: usize) -> f64 {
     let took = start.elapsed();
     assert_eq!(stream.stats().resets, 0);
     took.as_nanos() as f64 / times as f64
+}
+
+/// Subscribes to all channels after their first event, reads everything and copies it once, as a
+/// socket does. The channels took turns at publishing, so each event is followed by another channel's.
+fn replay_all(channels: usize, rounds: usize) -> f64 {
+    const KEPT: usize = 1000;
+    let stream = EventStream::new();
+    let names: Vec<_> = (0..channels).map(|n| n.to_string()).collect();
+    let first = stream.try_publish("another", event()).expect("valid");
+    let turns = (0..KEPT).flat_map(|_| &names);
+    turns.for_each(|name| drop(stream.try_publish(name, event()).expect("valid")));
+    let seqs = 2..=(KEPT * channels) as u64 + 1;
+    let due: u64 = seqs.map(wire_len).sum();
+    let mut socket = Vec::new();
+    let start = Instant::now();
+    for _ in 0..rounds {
+        let mut subscription = stream.subscribe_after(&names, first.as_ref());
+        let mut bytes = 0;
+        while let Some(item) = subscription.next().now_or_never() {
+            let item = item.expect("not closed");
+            bytes += item.len() as u64;
+            socket.clear();
+            socket.extend_from_slice(&item);
+            black_box(&socket);
+        }
+        assert_eq!(bytes, due);
+    }
+    let took = start.elapsed();
+    assert_eq!(stream.stats().resets, 0);
+    took.as_nanos() as f64 / (rounds as u64 * due) as f64
 }

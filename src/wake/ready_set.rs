@@ -35,6 +35,7 @@ impl ReadyLeg {
 
 impl ReadySet {
     /// Moves the marked legs to `legs`, each once.
+    #[inline]
     pub(crate) fn take_legs(&self, legs: &mut Vec<u32>) {
         legs.append(&mut self.0.lock().legs);
         if legs.len() > 1 {
@@ -44,6 +45,7 @@ impl ReadySet {
     }
 
     /// Leaves `waker` to be woken at the next mark, unless a leg is marked already.
+    #[inline]
     pub(crate) fn park(&self, waker: Waker) -> Park {
         let mut marks = self.0.lock();
         if !marks.legs.is_empty() {

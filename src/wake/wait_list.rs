@@ -81,9 +81,9 @@ impl WaitList {
     }
 
     /// Puts one leg of a task that waits on several lists on this one.
-    pub(crate) fn arm_leg(&mut self, ticket: &mut Ticket, leg: ReadyLeg) {
+    pub(crate) fn arm_leg(&mut self, ticket: &mut Ticket, leg: impl FnOnce() -> ReadyLeg) {
         if !self.is_armed(*ticket) {
-            let slot = self.legs.get_or_insert_with(Box::default).insert(leg);
+            let slot = self.legs.get_or_insert_with(Box::default).insert(leg());
             *ticket = Ticket { generation: self.generation, slot };
         }
     }

@@ -108,13 +108,10 @@ impl Stream for Cursor {
     /// - `Ready(None)`: the end; polling again gives the same.
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let this = &mut *self;
-        if this.legs.are_unknown() {
-            return Poll::Ready(Some(this.unknown()));
-        }
-        let polled = match this.legs {
-            Legs::One(..) => this.poll_one(cx),
-            Legs::Many(_) => this.poll_many(cx),
-            Legs::Ended => Poll::Ready(None),
+        let polled = match &this.legs {
+            Legs::One(leg, _) if leg.pending != PendingReset::Unknown => this.poll_one(cx),
+            _ if this.legs.are_unknown() => return Poll::Ready(Some(this.unknown())),
+            _ => this.poll_many(cx),
         };
         if let Poll::Ready(None) = polled {
             this.release();

@@ -9,6 +9,7 @@ use super::{Cursor, Legs};
 use crate::wake::{is_armed, WakerId};
 
 impl Cursor {
+    #[inline]
     pub(super) fn poll_one(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
         let Legs::One(leg, armed) = &mut self.legs else { return Poll::Ready(None) };
         // While the list that holds this waker was not taken, there is nothing new.

@@ -180,8 +180,51 @@ impl Log {
             n if n >= 2 && self.entries[n - 2].seq <= cursor => {
                 n - usize::from(self.entries[n - 1].seq > cursor)
             }
-            _ => self.entries.partition_point(|entry| entry.seq <= cursor),
+            _ => self.search_after(cursor),
         }
+    }
+
+    /// As [`index_after`](Self::index_after) for readers further behind. The search begins where the
+    /// entry would be if seqs were evenly spread, which finds it in a few looks where many channels
+    /// are merged.
+    #[inline(never)]
+    fn search_after(&self, cursor: u64) -> usize {
+        let (Some(oldest), Some(newest)) = (self.entries.front(), self.entries.back()) else {
+            return 0;
+        };
+        let behind = cursor.saturating_sub(oldest.seq) as f64;
+        let spread = (newest.seq - oldest.seq).max(1) as f64;
+        let guess = (behind / spread * self.entries.len() as f64) as usize;
+        self.partition_near(guess, |entry| entry.seq <= cursor)
+    }
+
+    /// Index of the first entry that is not `before`, found by a search that starts at `guess`.
+    fn partition_near(&self, guess: usize, before: impl Fn(&Entry) -> bool) -> usize {
+        let Some(last) = self.entries.len().checked_sub(1) else { return 0 };
+        let guess = guess.min(last);
+        let (mut low, mut high, mut step) = (0, guess, 1);
+        if before(&self.entries[guess]) {
+            (low, high) = (guess + 1, last + 1);
+            while low + step <= last && before(&self.entries[low + step]) {
+                low += step + 1;
+                step *= 2;
+            }
+            high = high.min(low + step);
+        } else {
+            while high >= step && !before(&self.entries[high - step]) {
+                high -= step;
+                step *= 2;
+            }
+            low = low.max(high.saturating_sub(step));
+        }
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match before(&self.entries[middle]) {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        low
     }
 
     /// The seq of the entry before this one, or 0: the lowest cursor whose next entry this is.
@@ -239,13 +282,14 @@ impl Log {
         Some(answer)
     }
 
-    /// Adds the frames with `cursor < seq <= cut` to `out`, up to `cap` bytes but at least one. If
-    /// more are left, returns the seq before the next one.
+    /// Adds the first frames with `cursor < seq <= cut` to `out`: those that fit into `budget` bytes,
+    /// but at least `least` of them. Returns the seq of the next one if more are left.
     pub(super) fn collect(
         &self,
         cursor: u64,
         cut: u64,
-        cap: usize,
+        budget: usize,
+        least: usize,
         out: &mut Collected,
     ) -> Option<u64> {
         if self.tail() <= cursor {
@@ -259,18 +303,27 @@ impl Log {
         if first >= due {
             return None;
         }
-        let behind = self.index_capped(first, cap).min(due);
         let start = self.start_of(first);
-        let newest = self.entries[behind - 1];
-        let base = out.bytes.len();
-        self.for_each_part(start, newest.end, |part| out.bytes.extend_from_slice(part));
-        let mut from = start;
-        for entry in self.entries.range(first..behind) {
-            let place = |position: u64| base + (position - start) as usize;
-            out.frames.push((entry.seq, place(from), place(entry.end)));
-            from = entry.end;
+        let limit = start.saturating_add(budget as u64);
+        let behind = match self.entries[due - 1].end <= limit {
+            true => due,
+            false => {
+                let fits = self.partition_near(first, |entry| entry.end <= limit);
+                fits.max(first + least).min(due)
+            }
+        };
+        if behind > first {
+            let newest = self.entries[behind - 1];
+            let base = out.bytes.len();
+            self.for_each_part(start, newest.end, |part| out.bytes.extend_from_slice(part));
+            let mut from = start;
+            for entry in self.entries.range(first..behind) {
+                let place = |position: u64| base + (position - start) as usize;
+                out.frames.push((entry.seq, place(from), place(entry.end)));
+                from = entry.end;
+            }
         }
-        (behind < due).then(|| self.entries[behind].seq - 1)
+        (behind < due).then(|| self.entries[behind].seq)
     }
 
     /// Where a publisher's id stands among the events kept.
@@ -325,4 +378,25 @@ pub(super) struct Collected {
     pub(super) bytes: Vec<u8>,
     /// The seq of each frame, and where it lies in `bytes`.
     pub(super) frames: Vec<(u64, usize, usize)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_finds_the_same_index_from_wherever_it_starts() {
+        for len in [0, 1, 2, 3, 7, 64, 100] {
+            let entries = (0..len).map(|n| Entry { seq: 10 + n * n, end: n, at: 0 }).collect();
+            let log = Log { entries, ..Log::default() };
+            for cursor in 0..=len * len + 11 {
+                let expected = log.entries.partition_point(|entry| entry.seq <= cursor);
+                assert_eq!(log.search_after(cursor), expected, "{cursor} of {len}");
+                for guess in [0, 1, 5, 50, 99, 1000] {
+                    let found = log.partition_near(guess, |entry| entry.seq <= cursor);
+                    assert_eq!(found, expected, "{cursor} of {len} from {guess}");
+                }
+            }
+        }
+    }
 }
