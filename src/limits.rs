@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::runtime::nanos;
 
 /// What each channel keeps, for clients that come back and for slow readers.
+///
 /// The default is 1024 events, 1 MiB and 5 minutes per channel, whichever is reached first. The
 /// newest event is kept whatever its size, until it is too old. A reader that needs an event which
 /// is no longer kept gets a `stream-reset`.
@@ -24,6 +25,7 @@ impl Default for History {
 
 impl History {
     /// No replay: the stream adds no ids to events and ignores a client's `Last-Event-ID`.
+    ///
     /// The newest 256 events, up to 256 KiB, are still kept, because they are the queue that
     /// subscribers read from.
     pub fn none() -> Self {
@@ -119,6 +121,7 @@ impl Limits {
     }
 
     /// Sets how many channels there may be at a time; unlimited unless set.
+    ///
     /// At the limit, creating a channel evicts the subscriber-less channel whose events are oldest.
     /// If every channel has subscribers, a subscription to a new channel is refused, and events
     /// published to a new channel are not kept.
@@ -145,6 +148,7 @@ impl Limits {
 
     /// Answers 503 with `Retry-After` when the stream is closed or full, instead of a 200 that ends
     /// at once.
+    ///
     /// This suits load balancers. A browser's `EventSource` gives up for good on any status other
     /// than 200.
     pub fn refuse_with_503(mut self) -> Self {

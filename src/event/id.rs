@@ -11,6 +11,7 @@ const MAX_GIVEN: usize = 1024;
 const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 
 /// The id of an event, as a client sees it and sends it back in `Last-Event-ID`.
+///
 /// It is either `<epoch>-<seq>`, given by the stream, or an id that the publisher gave
 /// ([`Event::id`]). The epoch is 13 characters of base 36, different for each [`EventStream`] ever
 /// made; the seq is a number that rises by one with each of the stream's events.
@@ -87,6 +88,7 @@ impl FromStr for EventId {
     /// Reads an id of either kind.
     ///
     /// # Errors
+    ///
     /// If the text neither has the form of a stream's ids nor is an id that a publisher may give
     /// ([`Event::id`](crate::Event::id)).
     fn from_str(text: &str) -> Result<Self, InvalidEvent> {

@@ -16,10 +16,12 @@ pub use id::EventId;
 pub(crate) use id::{Epoch, OWN_ID_MAX};
 
 /// One server-sent event, as a typed value.
+///
 /// Setters never fail, so a chain of setters needs no `?`: the event keeps the first mistake, and
 /// [`encode`](Event::encode) and every way to publish report it. On the wire an event is a block of
 /// lines (WHATWG HTML, section 9.2): comment, `id`, `event`, `retry`, and always at least one
 /// `data` line.
+///
 /// A browser hands an event to the listeners of its name; an event without a name is a plain
 /// `message`. Avoid the names `open` and `error`: listeners cannot tell such events from
 /// `EventSource`'s own.
@@ -45,6 +47,7 @@ pub struct Event {
 impl Event {
     /// Creates an event of this name. With `""` it has no name, and browsers treat it as a plain
     /// `message`.
+    ///
     /// A name with CR, LF or NUL is a mistake, because it would forge a field (WHATWG HTML, section
     /// 9.2.6).
     pub fn new(name: impl Into<String>) -> Self {
@@ -57,6 +60,7 @@ impl Event {
     }
 
     /// Sets the data: any text, with any line endings.
+    ///
     /// CRLF, CR and LF each end a line. The receiver gets each as LF, because the format has no
     /// other line end.
     pub fn data(mut self, text: impl Into<String>) -> Self {
@@ -65,6 +69,7 @@ impl Event {
     }
 
     /// Sets the data to the compact JSON of `value`.
+    ///
     /// A value that JSON cannot hold is a mistake, for example a map whose keys are not strings.
     pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
         match serde_json::to_string(value) {
@@ -75,6 +80,7 @@ impl Event {
     }
 
     /// Sets the id, instead of the one that the stream would give.
+    ///
     /// A client that reconnects with it goes on after this event, as long as the channel keeps the
     /// event and keeps no other event of the same id. Mistakes are: an empty id, `error`, an id of
     /// the form that the stream gives (13 of `0-9a-z`, a hyphen, digits), an id that starts or ends
@@ -108,6 +114,7 @@ impl Event {
     /// Encodes the event as it goes over the wire, without the id that a stream with history adds.
     ///
     /// # Errors
+    ///
     /// The first mistake that any setter met.
     pub fn encode(&self) -> Result<Bytes, InvalidEvent> {
         let mut out = Vec::new();

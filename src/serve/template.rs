@@ -88,7 +88,7 @@ impl Template {
                 continue;
             }
             let Some((name, after)) = rest.split_once('}').filter(|_| brace == "{") else {
-                return wrong("has an unmatched brace");
+                return wrong("has an unmatched brace: write `{{` or `}}` for a literal one");
             };
             let (name, from) = match name.strip_prefix('?') {
                 Some(name) => (name, ParamSource::Query),
