@@ -1,5 +1,6 @@
 //! Why a stream cannot be built, and why a publication failed.
 
+// Stands in for the error of a configuration that cannot be given.
 #[cfg(not(feature = "grip"))]
 use std::convert::Infallible as InvalidConfig;
 use std::error::Error;
@@ -12,7 +13,7 @@ use crate::hub::Refused;
 
 /// Why an [`EventStream`](crate::EventStream) could not be built.
 ///
-/// Its text names the setter and never shows a secret. [`kind`](Self::kind) is for programs that
+/// Its text says what is wrong and never shows a secret. [`kind`](Self::kind) is for programs that
 /// tell the reasons apart. If the configuration of a proxy is at fault,
 /// [`source`](std::error::Error::source) is the `grip::InvalidConfig`.
 ///

@@ -71,7 +71,7 @@ enum Content {
     Hold(HeaderMap, Body),
 }
 
-/// Finishes `res` as the answer. An error in `routed` is the refusal; `channels` is asked once all
+/// Finishes `res` as the answer. An error in `routed` is the refusal; `channels` is called once all
 /// steps before it have passed.
 pub(crate) fn answer<Q, S, R>(
     core: &Core,

@@ -15,7 +15,7 @@ fn a_value_out_of_range_is_a_mistake_of_its_setter() {
             "history: age: must not be zero",
         ),
         (builder().limits(Limits::default().frame(0)), "limits: frame: must not be zero"),
-        (builder().retry(Duration::MAX), "retry: too long"),
+        (builder().retry(Duration::MAX), "retry: must be between 1 ms and 2147483647 ms"),
     ] {
         let error = mistake.build().unwrap_err();
         assert_eq!(error.kind(), BuildErrorKind::Setting, "{text}");

@@ -270,7 +270,8 @@ fn a_waker_that_panics_stops_no_other_at_its_sleep() {
         .into_iter()
         .unzip();
     let mut bodies: Vec<_> = wakers.into_iter().map(|waker| silent(&stream, waker)).collect();
-    assert!(catch_unwind(AssertUnwindSafe(|| timer.advance(KEEP_ALIVE))).is_err());
+    // The panic stays here: a timer's thread would end with it, and all sleeps of the process.
+    timer.advance(KEEP_ALIVE);
     assert!(wakes.iter().all(|count| count.load(Ordering::Relaxed) == 1));
     assert!(bodies.iter_mut().all(|body| body_text(body).contains("keep-alive")));
 }

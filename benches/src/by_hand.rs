@@ -153,8 +153,8 @@ fn replay(back: usize, times: usize) -> f64 {
     took.as_nanos() as f64 / times as f64
 }
 
-/// Subscribes to all channels after their first event, reads everything and copies it once, as a
-/// socket does. The channels took turns at publishing, so each event is followed by another channel's.
+/// Subscribes to all channels before their first event, reads everything and copies it once, as a
+/// socket does. The channels took turns, so each event is followed by one of another channel.
 fn replay_all(channels: usize, rounds: usize) -> f64 {
     const KEPT: usize = 1000;
     let stream = EventStream::new();

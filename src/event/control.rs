@@ -15,6 +15,11 @@ pub(crate) const ID: &str = "id: ";
 /// empty message.
 pub(crate) const KEEP_ALIVE: &[u8] = b"event: keep-alive\ndata: \n\n";
 
+const STREAM_OPEN: &str = "stream-open";
+
+/// The names of the events that streams send, or may send one day. Publishers cannot use them.
+pub(super) const NAMES: [&str; 4] = [STREAM_OPEN, "stream-reset", "stream-error", "keep-alive"];
+
 /// Why events are missing from a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResetReason {
@@ -40,7 +45,7 @@ impl ResetReason {
 /// `position`.
 pub(crate) fn stream_open(position: Option<&EventId>, retry: Option<Duration>) -> Bytes {
     let mut frame = position.map_or_else(Vec::new, |id| format!("{ID}{id}\n").into_bytes());
-    let open = Event::new("stream-open");
+    let open = Event::named(STREAM_OPEN.into());
     let open = retry.map_or(open.clone(), |after| open.retry(after));
     // `Builder::retry` has checked the time, so this cannot fail.
     let _ = open.encode_into(&mut frame);

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use super::RETRY_MAX;
+
 /// Why an event cannot be published. Nothing happened: no subscriber got any part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidEvent {
@@ -15,6 +17,7 @@ pub struct InvalidEvent {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Mistake {
     Name { name: String, found: &'static str },
+    ReservedName(String),
     Id { id: String, why: &'static str },
     Json(String),
     Retry(Duration),
@@ -69,9 +72,16 @@ impl fmt::Display for InvalidEvent {
             Mistake::Name { name, found } => {
                 write!(f, "event name {} contains {found}", Excerpt(name))
             }
+            Mistake::ReservedName(name) => write!(
+                f,
+                "event name {} is reserved for events that the stream itself sends",
+                Excerpt(name)
+            ),
             Mistake::Id { id, why } => write!(f, "event id {} {why}", Excerpt(id)),
             Mistake::Json(why) => write!(f, "data cannot be written as JSON: {why}"),
-            Mistake::Retry(after) => write!(f, "retry of {after:?} is too long"),
+            Mistake::Retry(after) => {
+                write!(f, "retry of {after:?} is not between 1 ms and {RETRY_MAX} ms")
+            }
             Mistake::TooLarge { what, size, limit } => {
                 write!(f, "{what} of {size} bytes is over the limit of {limit}")
             }

@@ -101,20 +101,26 @@ impl FromStr for EventId {
     }
 }
 
-/// Why a publisher may not give this id.
+/// Why a publisher may not give this id. An id comes back in a header (RFC 9110, section 5.5), in
+/// which a client may have joined several with commas.
 pub(super) fn refusal(id: &str) -> Option<&'static str> {
-    let trimmed = |c: char| c == ' ' || c == '\t';
+    let trimmed = [' ', '\t'];
+    let mut parts = id.split(',').map(|part| part.trim_matches(' '));
     if id.is_empty() {
         Some("is empty")
-    } else if id == "error" {
-        Some("is reserved: a client that sends it back is refused")
     } else if id.len() > MAX_GIVEN {
         Some("is over 1024 bytes")
     } else if forbidden(id).is_some() {
         Some("contains a line break or a NUL")
     } else if id.starts_with(trimmed) || id.ends_with(trimmed) {
         Some("starts or ends with a space or tab, which HTTP would trim")
-    } else if Epoch::split(id).is_some() {
+    } else if !id.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        Some("contains a character that is neither visible ASCII nor a space: no header carries it")
+    } else if parts.clone().any(|part| part == "error") {
+        Some("is reserved: a client that sends it back is refused")
+    } else if parts.clone().any(|part| part == "earliest") {
+        Some("is reserved: it asks for the oldest event kept")
+    } else if parts.any(|part| Epoch::split(part).is_some()) {
         Some("has the form of the stream's own ids")
     } else {
         None
@@ -189,7 +195,13 @@ mod tests {
         for bad in ["", "error", " a", "a\t", "a\nb", "a\rb", "a\0b", &own, &"x".repeat(1025)] {
             assert!(refusal(bad).is_some(), "{bad:?}");
         }
-        for good in ["1", "a b", "é", "errors", &own[1..], &"x".repeat(1024)] {
+        for bad in
+            ["a\u{1}b", "\u{7f}", "é", "\u{2713}", "a\tb", "earliest", "a, error", "earliest,a"]
+        {
+            assert!(refusal(bad).is_some(), "{bad:?}");
+        }
+        assert!(refusal(&format!("a,{own}")).is_some());
+        for good in ["1", "a b", "a, b", "~", "errors", &own[1..], &"x".repeat(1024)] {
             assert!(refusal(good).is_none(), "{good:?}");
         }
     }

@@ -15,6 +15,9 @@ pub(crate) use error::Mistake;
 pub use id::EventId;
 pub(crate) use id::{Epoch, OWN_ID_MAX};
 
+/// The longest reconnection time in milliseconds: timers of JavaScript overflow at more.
+const RETRY_MAX: u64 = (1 << 31) - 1;
+
 /// One server-sent event, as a typed value.
 ///
 /// Setters never fail, so a chain of setters needs no `?`: the event keeps the first mistake, and
@@ -49,14 +52,22 @@ impl Event {
     /// `message`.
     ///
     /// A name with CR, LF or NUL is a mistake, because it would forge a field (WHATWG HTML, section
-    /// 9.2.6).
+    /// 9.2.6). So are the names of the events that a stream itself sends: `stream-open`,
+    /// `stream-reset`, `stream-error` and `keep-alive`.
     pub fn new(name: impl Into<String>) -> Self {
-        let mut event = Self { name: name.into(), ..Self::default() };
-        if let Some(found) = forbidden(&event.name) {
-            let name = event.name.clone();
-            event.note(Mistake::Name { name, found });
+        let mut event = Self::named(name.into());
+        let name = &event.name;
+        if let Some(found) = forbidden(name) {
+            event.note(Mistake::Name { name: name.clone(), found });
+        } else if control::NAMES.contains(&name.as_str()) {
+            event.note(Mistake::ReservedName(name.clone()));
         }
         event
+    }
+
+    /// An event of any name, for the frames that the crate itself sends.
+    fn named(name: String) -> Self {
+        Self { name, ..Self::default() }
     }
 
     /// Sets the data: any text, with any line endings.
@@ -82,10 +93,12 @@ impl Event {
     /// Sets the id, instead of the one that the stream would give.
     ///
     /// A client that reconnects with it goes on after this event, as long as the channel keeps the
-    /// event and keeps no other event of the same id. Mistakes are: an empty id, `error`, an id of
-    /// the form that the stream gives (13 of `0-9a-z`, a hyphen, digits), an id that starts or ends
-    /// with a space or tab (HTTP would trim it), one with CR, LF or NUL, and one of more than 1
-    /// KiB.
+    /// event and keeps no other event of the same id.
+    ///
+    /// The id comes back in a header, so it may have up to 1 KiB of visible ASCII and spaces, with
+    /// no space at either end. Anything else is a mistake, and so are an empty id, `error`,
+    /// `earliest` and an id of the form that the stream gives (13 of `0-9a-z`, a hyphen, digits);
+    /// these three also as a part between commas.
     pub fn id(mut self, id: impl Into<String>) -> Self {
         let id = id.into();
         if let Some(why) = id::refusal(&id) {
@@ -95,12 +108,17 @@ impl Event {
         self
     }
 
-    /// Sets how long the client waits before it reconnects, in whole milliseconds; a fraction is
-    /// cut off.
+    /// Sets how long the client waits before it reconnects: 1 ms to 2^31 - 1 ms (24.8 days), in
+    /// whole milliseconds. A fraction is cut off, but less than a millisecond becomes one.
+    ///
+    /// Zero and longer times are mistakes: with zero browsers reconnect without a pause, and so do
+    /// clients whose timers overflow.
     pub fn retry(mut self, after: Duration) -> Self {
-        match u64::try_from(after.as_millis()) {
-            Ok(millis) => self.retry = Some(millis),
-            Err(_) => self.note(Mistake::Retry(after)),
+        // A part of a millisecond must not become zero, which means "at once" to some clients.
+        let millis = after.as_millis().max(u128::from(!after.is_zero()));
+        match u64::try_from(millis) {
+            Ok(millis @ 1..=RETRY_MAX) => self.retry = Some(millis),
+            _ => self.note(Mistake::Retry(after)),
         }
         self
     }

@@ -27,7 +27,7 @@ impl<T: Clone> Registry<T> {
         Self(StdMutex::new(None))
     }
 
-    /// No lock is held while `build` runs, except that callers of the same name wait for it.
+    /// No lock is held while `build` runs; callers of the same name wait for it.
     pub(super) fn get_or_build(
         &self,
         name: &str,

@@ -1,5 +1,5 @@
-//! How channels go away: with the last subscriber, or when their last event is too old. It takes no
-//! timer, because whatever makes channels also clears others away.
+//! How channels go away: with the last subscriber, or when their last event is too old. No
+//! timer is needed: each publish and each subscribe collects up to two channels that are due.
 
 use std::cmp::Reverse;
 

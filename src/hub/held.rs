@@ -1,4 +1,4 @@
-//! Where a stream begins that a proxy holds, and that no cursor follows here.
+//! Where a held stream begins. The proxy delivers it, so no cursor tracks it.
 
 use super::subscribe::Start;
 use super::Hub;
@@ -17,7 +17,7 @@ impl Hub {
         match start {
             _ if !self.history.replay => (None, reset),
             Start::Now => (Some(self.sequence.id(newest)), reset),
-            Start::After(_) | Start::Unknown => {
+            Start::After(_) => {
                 self.write_reset(&mut reset, newest, channels, ResetReason::Unknown);
                 (None, reset)
             }

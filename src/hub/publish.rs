@@ -68,9 +68,9 @@ pub(crate) trait Tap {
         own_id: bool,
     ) -> Result<(), InvalidEvent>;
 
-    /// The next of the encoded frames got its number. The channel's lock is held, so the calls for
-    /// one channel come in the order of its seqs; nothing may be woken here. `id` makes the frame's
-    /// id.
+    /// The next of the encoded frames got its number. The channel's lock is held, or the map's if
+    /// there is no channel, so the calls for one channel come in the order of its seqs; nothing may
+    /// be woken here. `id` makes the frame's id.
     fn numbered(&mut self, id: impl FnOnce() -> EventId);
 }
 

@@ -41,7 +41,7 @@ impl Sequence {
     }
 
     /// Draws `count` consecutive seqs and returns the first. Call it under the lock of the channel
-    /// that the events go to.
+    /// that the events go to, or under the map's if there is no channel.
     pub(super) fn draw(&self, count: u64) -> u64 {
         self.newest.fetch_add(count, Ordering::AcqRel) + 1
     }

@@ -11,9 +11,8 @@ use crate::sync::{Arc, Ordering};
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Start<'a> {
     Now,
+    /// After this id, or after the newest of several, separated by commas.
     After(&'a str),
-    /// After an id that is not even text.
-    Unknown,
 }
 
 impl Hub {
@@ -90,13 +89,21 @@ impl Hub {
     fn position(&self, channels: &[Arc<Channel>], start: Start<'_>) -> Option<u64> {
         let id = match start {
             Start::After(id) if self.history.replay => id,
-            Start::Unknown if self.history.replay => return None,
             _ => return Some(self.sequence.newest()),
         };
         match self.sequence.place(id) {
             Place::Seq(seq) => Some(seq),
             Place::Unknown => None,
+            // A publisher's id counts only as a whole.
             Place::Given(id) => {
+                let parts = id.split(',').map(|part| part.trim_matches([' ', '\t']));
+                let placed = parts.filter_map(|part| match self.sequence.place(part) {
+                    Place::Seq(seq) => Some(seq),
+                    _ => None,
+                });
+                if let Some(newest) = placed.max() {
+                    return Some(newest);
+                }
                 let mut found = None;
                 for channel in channels {
                     match channel.lock().log.find(id) {

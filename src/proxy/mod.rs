@@ -1,7 +1,7 @@
 //! The one door to GRIP: how a stream stands behind proxies.
 //!
 //! Without the feature `grip` there is a [`Proxy`] in name only. No value of it can exist, so the
-//! code that asks `Option<Proxy>` needs no switches, and the compiler removes the branches.
+//! code that holds an `Option<Proxy>` needs no `cfg`, and the compiler removes the branches.
 
 #[cfg(feature = "grip")]
 mod answer;

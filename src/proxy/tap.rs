@@ -1,5 +1,7 @@
 //! How publications get from the hub into the proxies' queues.
 
+use std::time::Instant;
+
 use async_channel::Sender;
 
 use super::{Outcome, Proxy};
@@ -12,6 +14,8 @@ pub(crate) struct ProxyTap<'a> {
     publisher: &'a Publisher,
     channel: String,
     report: Option<Sender<Report>>,
+    /// When the publication began.
+    since: Instant,
     frames: Vec<ItemJson>,
     /// How many of the frames are numbered.
     numbered: usize,
@@ -26,6 +30,7 @@ impl Proxy {
             publisher: &self.publisher,
             channel: self.channel(channel),
             report,
+            since: self.publisher.now(),
             frames: Vec::new(),
             numbered: 0,
             permits: Vec::new(),
@@ -67,7 +72,8 @@ impl Tap for ProxyTap<'_> {
         if let Some(frame) = self.frames.get(self.numbered) {
             let id = id();
             let report = self.report.as_ref();
-            let rejected = self.publisher.enqueue(frame, id.as_ref(), report, &mut self.permits);
+            let (id, since) = (id.as_ref(), self.since);
+            let rejected = self.publisher.enqueue(frame, id, since, report, &mut self.permits);
             self.rejected.extend(rejected);
             self.numbered += 1;
         }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -171,10 +172,15 @@ impl Drop for SharedSleep {
 }
 
 impl Waiters {
+    /// Wakes all waiters. A waker that panics ends here: this may run on a thread that serves all
+    /// timers of the process.
     fn wake_all(&self) {
         let woken = self.list.lock().take(&self.generation);
         if let Some(woken) = woken {
-            woken.wake();
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| woken.wake())) {
+                // Dropping the payload may panic again.
+                std::mem::forget(panic);
+            }
         }
     }
 }

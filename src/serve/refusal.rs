@@ -1,5 +1,5 @@
 //! Every answer that is not a stream: a refusal with one plain sentence, and the answer that has a
-//! client come back later. Clients may compare these texts, so they do not change.
+//! client come back later. Clients may compare the fixed sentences, so these do not change.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::body::{Body, BodySettings};
 use super::headers::{add_vary, METHODS};
 use crate::event::control;
 
-/// After how long a client should try again, in whole seconds.
+/// After how long a client should try again.
 const COME_BACK: Duration = Duration::from_secs(5);
 /// By how much more or less, so that a crowd does not come back as one.
 const SPREAD: Duration = Duration::from_secs(1);
@@ -20,11 +20,13 @@ pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     /// Without the full stop and the line feed that follow it on the wire.
     pub(crate) sentence: String,
+    /// After how many seconds the client should try again.
+    retry_after: Option<u64>,
 }
 
 impl Refusal {
     fn new(status: StatusCode, sentence: impl Into<String>) -> Self {
-        Self { status, sentence: sentence.into() }
+        Self { status, sentence: sentence.into(), retry_after: None }
     }
 
     /// 405.
@@ -54,7 +56,7 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, "GRIP Signature Invalid")
     }
 
-    /// 400 for the id that the clients of a stream which refused them have.
+    /// 400 for `Last-Event-ID: error`, a reserved id.
     pub(crate) fn reserved_last_event_id() -> Self {
         Self::new(StatusCode::BAD_REQUEST, "last-event-id header may not be 'error'")
     }
@@ -79,10 +81,10 @@ impl Refusal {
                 headers.insert(ALLOW, METHODS);
             }
             StatusCode::NOT_ACCEPTABLE => add_vary(headers),
-            StatusCode::SERVICE_UNAVAILABLE => {
-                headers.insert(RETRY_AFTER, COME_BACK.as_secs().into());
-            }
             _ => {}
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
         }
         (self.status, Body::text(text))
     }
@@ -91,10 +93,11 @@ impl Refusal {
 /// The answer of a stream that is closed or full. A browser tries again after a 200; at any other
 /// status its `EventSource` gives up for good, so 503 is for those who ask for it.
 pub(crate) fn come_back_later(settings: &BodySettings, with_503: bool) -> Result<Body, Refusal> {
-    if with_503 {
-        return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"));
-    }
     let after = COME_BACK - SPREAD + settings.clock.jitter(2 * SPREAD);
+    if with_503 {
+        let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable");
+        return Err(Refusal { retry_after: Some(after.as_secs_f64().round() as u64), ..refusal });
+    }
     Ok(Body::text(control::retry(after)))
 }
 

@@ -150,7 +150,12 @@ impl Template {
 /// Returns the first value of this name in the query, with `+` and percent-encoding decoded as in
 /// forms.
 pub(crate) fn query_value(uri: &Uri, name: &str) -> Option<Value> {
-    uri.query()?.split('&').find_map(|pair| {
+    query_values(uri, name).next()
+}
+
+/// Returns all values of this name in the query, decoded likewise.
+pub(super) fn query_values<'a>(uri: &'a Uri, name: &'a str) -> impl Iterator<Item = Value> + 'a {
+    uri.query().into_iter().flat_map(|query| query.split('&')).filter_map(move |pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decode_form(key) == Ok(name.to_owned())).then(|| decode_form(value))
     })

@@ -11,7 +11,7 @@
 //!   is still armed. What the list guards may have changed while nobody waited, so its own version
 //!   says nothing: a task that went by it would miss its wake-up.
 //! - A task that arms itself while something is left to take, or after the end, may never be woken
-//!   again: it looks under the same lock under which it arms.
+//!   again: it looks under the lock under which it arms, or looks once more after arming.
 
 mod ready_set;
 mod slots;

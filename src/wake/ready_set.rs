@@ -1,7 +1,7 @@
 //! Which legs of a task that waits on several lists have something.
 //!
 //! A publisher marks the reader's leg under the channel's lock and before it draws the seq. The
-//! reader reads the clock first and takes the marks after. So any leg with an event at or below
+//! reader reads the sequence first and takes the marks after. So any leg with an event at or below
 //! that reading is marked, and the others need not be looked at.
 
 use std::task::Waker;
@@ -34,7 +34,7 @@ impl ReadyLeg {
 }
 
 impl ReadySet {
-    /// Moves the marked legs to `legs`, each once.
+    /// Moves the marked legs to `legs`, each once and in order.
     #[inline]
     pub(crate) fn take_legs(&self, legs: &mut Vec<u32>) {
         legs.append(&mut self.0.lock().legs);

@@ -1,6 +1,5 @@
 //! A slab whose first slot costs no allocation, because most channels have one reader.
 
-/// A slab.
 #[derive(Debug)]
 pub(super) struct Slots<T> {
     first: Option<T>,

@@ -62,7 +62,7 @@ impl Default for WaitList {
 
 impl WaitList {
     fn is_armed(&self, ticket: Ticket) -> bool {
-        ticket.generation == self.generation
+        ticket.is_good(self.generation)
     }
 
     /// Puts a task's waker on the list. Drop what comes back outside the lock.
@@ -98,7 +98,7 @@ impl WaitList {
     #[must_use]
     pub(crate) fn disarm_leg(&mut self, ticket: Ticket) -> Option<ReadyLeg> {
         match &mut self.legs {
-            Some(legs) if self.generation == ticket.generation => legs.remove(ticket.slot),
+            Some(legs) if ticket.is_good(self.generation) => legs.remove(ticket.slot),
             _ => None,
         }
     }
@@ -106,7 +106,7 @@ impl WaitList {
     /// Takes the list whole: in O(1) for tasks, while each leg is marked ready here.
     ///
     /// A publisher calls this under the channel's lock and **before** it draws its seq. A reader
-    /// whose reading of the clock covers that seq therefore finds the mark.
+    /// whose reading of the sequence covers that seq therefore finds the mark.
     ///
     /// `None` if nobody waits. `generation` gets the new generation before anything else happens.
     pub(crate) fn take(&mut self, generation: &AtomicU64) -> Option<Woken> {

@@ -68,8 +68,8 @@ impl Builder {
         self
     }
 
-    /// Sets after how long a silence a body gets a keep-alive; default 20 s, zero is never. It
-    /// comes up to a tenth early, so that clients which connected together spread out.
+    /// Sets after how long a silence a body gets a keep-alive: at least 10 ms, default 20 s, zero
+    /// is never. It comes up to a tenth early, so that clients which connected together spread out.
     ///
     /// A client that vanished is noticed by a write that fails, so this also bounds how long its
     /// memory is held.
@@ -78,11 +78,12 @@ impl Builder {
         self
     }
 
-    /// Sets how long clients wait before they reconnect, which `stream-open` carries. By default it
+    /// Sets how long clients wait before they reconnect, which `stream-open` carries: 1 ms to
+    /// 2^31 - 1 ms, as for [`Event::retry`](crate::Event::retry). By default it
     /// carries nothing, and browsers wait a few seconds.
     pub fn retry(mut self, after: Duration) -> Self {
         if Event::default().retry(after).encode().is_err() {
-            self.note("retry: too long");
+            self.note("retry: must be between 1 ms and 2147483647 ms");
         }
         self.retry = Some(after);
         self

@@ -10,7 +10,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_channel::Sender;
 use async_lock::SemaphoreGuardArc;
@@ -29,12 +29,13 @@ use worker::Worker;
 
 /// The most bytes of one POST: Pushpin refuses a body over 1 000 000.
 pub(crate) const BATCH_BYTES: usize = 900_000;
+
 /// Publishes items through the control ports of all endpoints of a configuration.
 ///
 /// Each endpoint has a bounded queue and a worker of its own, so a slow or dead endpoint delays
 /// neither the others nor the caller. The items of a queue are sent in order, up to 100 in one
-/// POST. A POST that fails for a passing reason (no answer, 429, 5xx) is tried five times within 30
-/// s. A POST that is refused with 400 is taken apart, so that one bad item costs only itself. An
+/// POST. A POST that fails for a transient reason (no answer, 429, 5xx) is tried five times within
+/// 30 s. A POST that is refused with 400 is taken apart, so that one bad item costs only itself. An
 /// item has failed at an endpoint if it finds the queue full or waits in it for 10 s.
 ///
 /// A cheap-to-clone handle; all clones share the same queues. When the last one is dropped, the
@@ -135,7 +136,7 @@ impl Publisher {
     ) -> impl Future<Output = Result<(), Vec<Failure>>> + Send + 'static {
         let (report, reports) = async_channel::unbounded();
         let json = ItemJson::whole(&item);
-        let rejected = self.enqueue(&json, "", Some(&report), &mut Vec::new());
+        let rejected = self.enqueue(&json, "", self.now(), Some(&report), &mut Vec::new());
         self.dispatch(rejected);
         drop(report);
         async move {
@@ -179,23 +180,28 @@ impl Publisher {
         }
     }
 
+    /// The time for [`enqueue`](Self::enqueue). Timers are user code: never call this under a lock.
+    pub(crate) fn now(&self) -> Instant {
+        self.shared.timer.now()
+    }
+
     pub(crate) fn config(&self) -> &Config {
         &self.shared.config
     }
 
-    /// Queues an item for all endpoints, with the permits that were reserved for it, if any. Wakes
-    /// nobody, so it may be called under a lock. Call [`dispatch`](Self::dispatch) afterwards with
-    /// what this returns.
+    /// Queues an item for all endpoints, as of `since` and with the permits that were reserved for
+    /// it, if any. Wakes nobody, so it may be called under a lock. Call
+    /// [`dispatch`](Self::dispatch) afterwards with what this returns.
     #[must_use]
     pub(crate) fn enqueue(
         &self,
         json: &ItemJson,
         id: &str,
+        since: Instant,
         report: Option<&Sender<Report>>,
         permits: &mut Vec<Permit>,
     ) -> Vec<Rejected> {
         let id: Arc<str> = id.into();
-        let since = self.shared.timer.now();
         let mut rejected = Vec::new();
         for Outlet { queue, .. } in &self.shared.outlets {
             let verdict = Verdict::new(queue.tally.clone(), id.clone(), report.cloned());

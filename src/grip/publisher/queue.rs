@@ -120,8 +120,8 @@ impl Queue {
         self.set_in_flight(batch.iter().map(|item| Arc::clone(&item.verdict)).collect());
         // Permits, verdicts and markers wake the tasks that wait for them, so the lock goes first.
         drop((waiting, permits));
-        fail_all(late.into_iter().map(|item| item.verdict), "waited too long in the queue");
-        drop(markers);
+        fail_all(late.iter().map(|item| item.verdict.clone()), "waited too long in the queue");
+        drop((late, markers));
         (!batch.is_empty()).then_some(batch)
     }
 
@@ -149,7 +149,8 @@ impl Queue {
         self.tally.log_failed(failed as usize, reason);
     }
 
-    /// Items that wait or are on their way.
+    /// Items that wait or are on their way. The locks are taken in the order of `next_batch`, so
+    /// that no item is counted twice or missed.
     pub(super) fn len(&self) -> u64 {
         let waiting = self.waiting.lock();
         let waiting =

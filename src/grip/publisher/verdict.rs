@@ -128,13 +128,12 @@ pub(crate) struct Rejected {
 
 /// Fails items of one endpoint.
 pub(super) fn fail_all(verdicts: impl IntoIterator<Item = Arc<Verdict>>, reason: &str) {
-    let (mut tally, mut count, shared) = (None, 0, reason.into());
+    let mut verdicts = verdicts.into_iter().peekable();
+    let Some(tally) = verdicts.peek().map(|first| first.tally.clone()) else { return };
+    let (mut count, shared) = (0, reason.into());
     for verdict in verdicts {
         verdict.fail(&shared);
-        tally.get_or_insert_with(|| verdict.tally.clone());
         count += 1;
     }
-    if let Some(tally) = tally {
-        tally.log_failed(count, reason);
-    }
+    tally.log_failed(count, reason);
 }

@@ -19,7 +19,8 @@ use crate::wake::{Park, ReadyLeg, ReadySet};
 pub(super) struct Merge {
     pub(super) legs: Box<[Leg]>,
     ready: Arc<ReadySet>,
-    /// Legs to look at. Each other leg is on its channel's wait list, or marked ready, or ended.
+    /// Legs to look at, in order. Each other leg is on its channel's wait list, or marked ready, or
+    /// ended.
     pending: Vec<u32>,
     /// Legs whose channel was closed and read to its end.
     ended: usize,
@@ -90,7 +91,7 @@ impl Merge {
         let mut visited = std::mem::take(&mut self.pending);
         let cap = hub.limits.item;
         // Each leg may copy its share of an item at first. Which of them have more is seen later.
-        let budget = cap / visited.len().max(1);
+        let budget = (cap / visited.len().max(1)).max(1);
         let alone = visited.len() == 1 && self.end.is_none();
         let (mut missing, mut rests, mut idle) = (Vec::new(), Vec::new(), Vec::new());
         let mut whole = None;
@@ -176,9 +177,9 @@ impl Merge {
         (!item.is_empty()).then_some(item)
     }
 
-    /// Merges the frames in `out` with the `rests` of the legs until an item is full. Puts the item's
-    /// frames to the front of `out.frames`, in order. Returns how many they are, and whether no frame
-    /// up to `cut` is left.
+    /// Merges the frames in `out` with the `rests` of the legs until an item is full. Leaves the
+    /// item's frames in `out.frames`, in order. Returns how many they are, and whether no frame up
+    /// to `cut` is left.
     ///
     /// A leg is asked again only when its next frame is the next one of all, each time for twice as
     /// much. So the work is linear in what is handed out, however many legs have how much more.

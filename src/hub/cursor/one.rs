@@ -13,12 +13,13 @@ impl Cursor {
     pub(super) fn poll_one(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
         let Legs::One(leg, armed) = &mut self.legs else { return Poll::Ready(None) };
         // While the list that holds this waker was not taken, there is nothing new.
-        let task = WakerId::of(cx.waker());
-        if is_armed(leg.ticket, &leg.channel.generation, *armed, task) {
+        if is_armed(leg.ticket, &leg.channel.generation, *armed, WakerId::of(cx.waker())) {
             return Poll::Pending;
         }
         // Cloned without the lock. It goes unused only if something is left to read after this.
         let waker = cx.waker().clone();
+        // The clone is what the list will hold, and it may have another address than its origin.
+        let task = WakerId::of(&waker);
         let mut state = leg.channel.lock();
         if leg.announced.is_gap(self.at, state.log.floor()) {
             drop(state);

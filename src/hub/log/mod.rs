@@ -184,9 +184,9 @@ impl Log {
         }
     }
 
-    /// As [`index_after`](Self::index_after) for readers further behind. The search begins where the
-    /// entry would be if seqs were evenly spread, which finds it in a few looks where many channels
-    /// are merged.
+    /// As [`index_after`](Self::index_after) for readers further behind. The search begins where
+    /// the entry would be if seqs were evenly spread, which finds it in a few looks where many
+    /// channels are merged.
     #[inline(never)]
     fn search_after(&self, cursor: u64) -> usize {
         let (Some(oldest), Some(newest)) = (self.entries.front(), self.entries.back()) else {
@@ -282,8 +282,8 @@ impl Log {
         Some(answer)
     }
 
-    /// Adds the first frames with `cursor < seq <= cut` to `out`: those that fit into `budget` bytes,
-    /// but at least `least` of them. Returns the seq of the next one if more are left.
+    /// Adds the first frames with `cursor < seq <= cut` to `out`: those that fit into `budget`
+    /// bytes, but at least `least` of them. Returns the seq of the next one if more are left.
     pub(super) fn collect(
         &self,
         cursor: u64,
