@@ -182,6 +182,10 @@ impl EventStream {
     /// and a body that lives as long as the client. Channel names are literal: nothing in them is
     /// expanded ([`handler`](Self::handler) does that).
     ///
+    /// The id to replay after is the header `Last-Event-ID`, or the query's `lastEventId`, because
+    /// a page cannot set headers for an `EventSource` that it makes. If there are several, the
+    /// newest id that this stream gave counts. The request's body is left alone.
+    ///
     /// ```
     /// use eventstream::EventStream;
     /// use futures::executor::block_on;

@@ -6,9 +6,9 @@ use crate::hub::is_blank;
 
 /// The channels of a subscription, in order, each name once.
 ///
-/// Can be made from one name or several: from `&str`, `String`, arrays, slices, `Vec`s and any
-/// iterator. Names are exact: they are neither trimmed nor case-folded. Empty and whitespace-only
-/// names are dropped.
+/// One name or several convert into it: `&str`, `String`, arrays, slices and `Vec`s. Collect an
+/// iterator of names into it. Names are exact: they are neither trimmed nor case-folded. Empty and
+/// whitespace-only names are dropped.
 ///
 /// ```
 /// use eventstream::Channels;

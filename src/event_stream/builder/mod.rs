@@ -68,11 +68,11 @@ impl Builder {
         self
     }
 
-    /// Sets after how long a silence a body gets a keep-alive: at least 10 ms, default 20 s, zero
-    /// is never. It comes up to a tenth early, so that clients which connected together spread out.
+    /// Sets after how long a silence a body gets a keep-alive; default 20 s, zero is never. It
+    /// comes up to a tenth early, so that clients which connected together spread out.
     ///
-    /// A client that vanished is noticed by a write that fails, so this also bounds how long its
-    /// memory is held.
+    /// A client that vanished is noticed by a write that fails. The first write after the client
+    /// closed its side still succeeds, so its memory is held for up to two keep-alives.
     pub fn keep_alive(mut self, every: Duration) -> Self {
         self.keep_alive = every;
         self
