@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eventstream::{Event, EventId, EventStream, History};
+use eventstream::{Event, EventId, EventStream, History, Limits};
 use futures::future::{join_all, BoxFuture};
 use futures::stream::StreamExt;
 use futures::FutureExt;
@@ -212,9 +212,13 @@ fn what_was_accepted_before_close_is_handed_out_on_smol() {
 }
 
 /// The history is small, and readers leave at odd times and come back where they were: a reset
-/// announces every gap.
-fn readers_come_and_go(run: Run) {
-    let stream = EventStream::builder().history(History::default().events(200)).build().unwrap();
+/// announces every gap. With small items, events go while several channels are being merged.
+fn readers_come_and_go(run: Run, item: usize) {
+    let stream = EventStream::builder()
+        .history(History::default().events(200))
+        .limits(Limits::default().item(item))
+        .build()
+        .unwrap();
     let (totals, done) = (Arc::default(), Arc::new(AtomicBool::new(false)));
     let mut tasks: Vec<BoxFuture<'static, ()>> = Vec::new();
     for turn in 0..6u64 {
@@ -260,10 +264,12 @@ fn readers_come_and_go(run: Run) {
 
 #[test]
 fn readers_that_come_and_go_get_a_reset_for_every_gap_on_tokio() {
-    readers_come_and_go(on_tokio);
+    readers_come_and_go(on_tokio, 64 << 10);
+    readers_come_and_go(on_tokio, 500);
 }
 
 #[test]
 fn readers_that_come_and_go_get_a_reset_for_every_gap_on_smol() {
-    readers_come_and_go(on_smol);
+    readers_come_and_go(on_smol, 64 << 10);
+    readers_come_and_go(on_smol, 500);
 }
