@@ -65,7 +65,7 @@ impl Event {
         event
     }
 
-    /// An event of any name, for the frames that the crate itself sends.
+    /// An event whose name is not checked. Only the crate's own frames may use reserved names.
     fn named(name: String) -> Self {
         Self { name, ..Self::default() }
     }

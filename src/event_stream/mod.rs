@@ -101,8 +101,8 @@ impl EventStream {
     ///
     /// # Errors
     ///
-    /// As [`publish`](Self::publish), for the first event that is not valid; also if the batch is
-    /// larger than the channel's history.
+    /// The errors of [`publish`](Self::publish), about the first event that is not valid. Also if
+    /// the batch is larger than the channel's history.
     pub fn publish_all(
         &self,
         channel: &str,
