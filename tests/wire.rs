@@ -243,7 +243,8 @@ impl Draft {
         single_line(&self.name)
             && self.retry.is_none_or(|millis| (1..1 << 31).contains(&millis))
             && self.id.as_ref().is_none_or(|id| {
-                let plain = !id.is_empty() && id != "error" && id.len() <= 1024;
+                let reserved = |part: &str| ["error", "earliest"].contains(&part.trim_matches(' '));
+                let plain = !id.is_empty() && id.len() <= 1024 && !id.split(',').any(reserved);
                 let trimmed = !id.starts_with(space_or_tab) && !id.ends_with(space_or_tab);
                 plain && id.chars().all(|c| (' '..='~').contains(&c)) && trimmed
             })
@@ -265,7 +266,7 @@ fn text() -> impl Strategy<Value = String> {
     let meaningful: &[&str] = &[
         "\r\n", "\r", "\n", "\n\n", ":", ": ", " ", "\t", "\0", "data", "data: x", "event: x",
         "id: 1", "retry: 1", "\u{feff}", "\u{2028}", "\u{2029}", "\u{85}", "\u{b}", "\u{c}", "é",
-        "😀", "error", "message",
+        "😀", "error", "earliest", ",", "message",
     ];
     let part = prop_oneof![
         select(meaningful).prop_map(String::from),
