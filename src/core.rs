@@ -16,8 +16,8 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn new(hub: Hub, bodies: BodySettings, proxy: Option<Proxy>) -> Self {
-        Self { hub: Arc::new(hub), bodies: Arc::new(bodies), proxy }
+    pub(crate) fn new(hub: Arc<Hub>, bodies: BodySettings, proxy: Option<Proxy>) -> Self {
+        Self { hub, bodies: Arc::new(bodies), proxy }
     }
 
     pub(crate) fn hub(&self) -> &Hub {

@@ -67,6 +67,7 @@ pub struct Limits {
     pub(crate) hub_channels: usize,
     pub(crate) hold_channels: usize,
     pub(crate) grip_queue: usize,
+    pub(crate) grip_queue_bytes: usize,
     pub(crate) refuse_with_503: bool,
 }
 
@@ -81,6 +82,7 @@ impl Default for Limits {
             hub_channels: usize::MAX,
             hold_channels: 20,
             grip_queue: 10_000,
+            grip_queue_bytes: 64 << 20,
             refuse_with_503: false,
         }
     }
@@ -143,6 +145,14 @@ impl Limits {
     #[cfg(feature = "grip")]
     pub fn grip_queue(mut self, items: usize) -> Self {
         self.grip_queue = items;
+        self
+    }
+
+    /// Sets how many bytes of JSON may wait for each GRIP endpoint; default 64 MiB. An item that
+    /// finds no room has failed at that endpoint, unless the queue is empty.
+    #[cfg(feature = "grip")]
+    pub fn grip_queue_bytes(mut self, bytes: usize) -> Self {
+        self.grip_queue_bytes = bytes;
         self
     }
 

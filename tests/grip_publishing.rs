@@ -18,15 +18,12 @@ use eventstream::grip::{Config, Endpoint, Failure, Item, Publisher, TransportErr
 use eventstream::runtime::{Background, Timer};
 use eventstream::{Event, EventStream, History, PublishError};
 use futures::executor::block_on;
-use futures::future::{poll_fn, ready, BoxFuture};
+use futures::future::{poll_fn, BoxFuture};
 use futures::FutureExt;
 use http::{Request, Response, StatusCode};
 use serde_json::{json, Value};
 
 const FILE: &str = include_str!("vectors/publish-requests.json");
-
-/// How many times the publisher tries a POST that fails for a passing reason.
-const TRIES: usize = 5;
 
 const RESPONSE_HOLD: &str = "response holds are out of scope";
 
@@ -78,7 +75,7 @@ const PUBLISHED: [(&str, MakeWhat); 15] = [
 /// The cases whose control ports, A and B, do not answer each POST with the status in the case or
 /// with 200.
 const DEEDS: [(&str, [Deed; 2]); 5] = [
-    ("two_endpoints_A_500_B_slow", [Deed::Answers(500), Deed::AnswersAfter(TRIES)]),
+    ("two_endpoints_A_500_B_slow", [Deed::Answers(500), Deed::AnswersAfter(10)]),
     // Only B's status is recorded.
     ("two_endpoints_both_fail", [Deed::Answers(403), Deed::Answers(401)]),
     ("redirect_307", [Deed::Redirects, Deed::Answers(200)]),
@@ -120,42 +117,45 @@ const LISTED: [(&str, &str, Differences); 16] = [
         "status_429",
         AGAIN,
         &[
-            ("A posts", Some("5")),
-            ("A failure", Some("answered 429 Too Many Requests, after 5 tries")),
+            ("A posts", Some("many")),
+            ("A failure", Some("answered 429 Too Many Requests, after many tries")),
         ],
     ),
     (
         "status_502",
         AGAIN,
-        &[("A posts", Some("5")), ("A failure", Some("answered 502 Bad Gateway, after 5 tries"))],
+        &[
+            ("A posts", Some("many")),
+            ("A failure", Some("answered 502 Bad Gateway, after many tries")),
+        ],
     ),
     (
         "status_503",
         AGAIN,
         &[
-            ("A posts", Some("5")),
-            ("A failure", Some("answered 503 Service Unavailable, after 5 tries")),
+            ("A posts", Some("many")),
+            ("A failure", Some("answered 503 Service Unavailable, after many tries")),
         ],
     ),
     (
         "eventstream_publish_fails",
         AGAIN,
         &[
-            ("A posts", Some("5")),
-            ("A failure", Some("answered 500 Internal Server Error, after 5 tries")),
+            ("A posts", Some("many")),
+            ("A failure", Some("answered 500 Internal Server Error, after many tries")),
         ],
     ),
     (
         "conn_reset",
         AGAIN,
-        &[("A posts", Some("5")), ("A failure", Some("no answer: cut, after 5 tries"))],
+        &[("A posts", Some("many")), ("A failure", Some("no answer: cut, after many tries"))],
     ),
     (
         "two_endpoints_A_500_B_slow",
         AGAIN,
         &[
-            ("A posts", Some("5")),
-            ("A failure", Some("answered 500 Internal Server Error, after 5 tries")),
+            ("A posts", Some("many")),
+            ("A failure", Some("answered 500 Internal Server Error, after many tries")),
         ],
     ),
     (
@@ -194,20 +194,23 @@ fn row<T>(table: &'static [(&'static str, T)], name: &str) -> Option<&'static T>
     table.iter().find(|(listed, _)| *listed == name).map(|(_, row)| row)
 }
 
-/// Pauses between tries take no time; a POST has its usual time.
-struct Hasty;
+/// Pauses between tries pass at once when they are waited for, also by the clock; a POST has its
+/// usual time.
+#[derive(Clone, Default)]
+struct Hasty(Arc<Mutex<Duration>>);
 
 impl Timer for Hasty {
     fn now(&self) -> Instant {
-        Instant::now()
+        Instant::now() + *self.0.lock().unwrap()
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        // The longest pause is 1.6 s.
-        match duration < Duration::from_secs(2) {
-            true => ready(()).boxed(),
-            false => futures_timer::Delay::new(duration).boxed(),
+        // The longest pause is 2 s.
+        if duration > Duration::from_secs(2) {
+            return futures_timer::Delay::new(duration).boxed();
         }
+        let passed = self.0.clone();
+        async move { *passed.lock().unwrap() += duration }.boxed()
     }
 }
 
@@ -326,14 +329,16 @@ fn publish(name: &str, what: What, case: &Value, ports: &Ports) -> Vec<Failure> 
     match what {
         What::Item(item) => {
             let config = Config::from(endpoints(&case["input"]["config"]).unwrap());
-            let publisher = Publisher::new(config, transport, Background, Hasty);
+            let publisher = Publisher::new(config, transport, Background, Hasty::default());
             block_on(publisher.publish(item)).err().unwrap_or_default()
         }
         What::Event { prefix, given, event } => {
             let endpoint = Endpoint::new("http://localhost:1").unwrap();
-            let mut builder = EventStream::builder().history(History::none()).timer(Hasty);
+            let mut builder =
+                EventStream::builder().history(History::none()).timer(Hasty::default());
             builder = if given {
-                let publisher = Publisher::new(endpoint.into(), transport, Background, Hasty);
+                let publisher =
+                    Publisher::new(endpoint.into(), transport, Background, Hasty::default());
                 builder.grip_publisher(publisher)
             } else {
                 builder.grip(endpoint).transport(transport)
@@ -480,10 +485,19 @@ fn recorded(expect: &Value) -> Facts {
     facts
 }
 
+/// How often a failed POST was tried in 30 s depends on chance.
+fn several(posts: usize) -> String {
+    if posts >= 10 {
+        "many".into()
+    } else {
+        posts.to_string()
+    }
+}
+
 fn of_port(port: &str, facts: Facts, posts: usize) -> impl Iterator<Item = (String, String)> + '_ {
     facts
         .into_iter()
-        .chain([("posts".into(), posts.to_string())])
+        .chain([("posts".into(), several(posts))])
         .map(move |(fact, value)| (format!("{port} {fact}"), value))
 }
 
@@ -497,9 +511,11 @@ fn sent(
     failures: Vec<Failure>,
 ) -> Facts {
     let mut facts = Facts::new();
+    // What the clients of a proxy are told afterwards is another test's matter.
+    let is_reset = |item: &Value| item["id"].as_str().is_some_and(|id| id.ends_with("-lost"));
     for (port, number) in [("A", 1), ("B", 2)] {
         let posts = requests.iter().filter(|post| post.uri().port_u16() == Some(number));
-        let posts: Vec<_> = posts.collect();
+        let posts: Vec<_> = posts.filter(|post| !items(post.body()).iter().any(is_reset)).collect();
         let Some(first) = posts.first() else { continue };
         let mut recorded = expect["requests"].as_array().unwrap().iter();
         let recorded = recorded.find(|post| post["server"] == port);
@@ -517,7 +533,14 @@ fn sent(
             "http://localhost:2/" => "B",
             other => panic!("{name}: {other} was not published to"),
         };
-        let before = facts.insert(format!("{port} failure"), failure.reason().to_owned());
+        let reason = match failure.reason().rsplit_once(", after ") {
+            Some((reason, tries)) => {
+                let tries = tries.strip_suffix(" tries").expect(name).parse().expect(name);
+                format!("{reason}, after {} tries", several(tries))
+            }
+            None => failure.reason().to_owned(),
+        };
+        let before = facts.insert(format!("{port} failure"), reason);
         assert_eq!(before, None, "{name}: each endpoint is reported once");
     }
     facts
@@ -671,7 +694,7 @@ mod on_a_socket {
 
     fn publish(at: SocketAddr) -> Result<(), Vec<Failure>> {
         let endpoint = Endpoint::new(format!("http://{at}/")).unwrap().bearer("token");
-        let publisher = Publisher::new(endpoint.into(), Hyper::new(), Background, Hasty);
+        let publisher = Publisher::new(endpoint.into(), Hyper::new(), Background, Hasty::default());
         block_on(publisher.publish(Item::new("chan", "x")))
     }
 
@@ -691,9 +714,11 @@ mod on_a_socket {
         let failures = publish(at).unwrap_err();
         let reason = failures[0].reason();
         assert!(reason.starts_with("no answer: "), "{reason}");
-        assert!(reason.ends_with(&format!(", after {TRIES} tries")), "{reason}");
         let posts: Vec<_> = posts.try_iter().collect();
-        assert_eq!(posts.len(), TRIES);
+        assert!(posts.len() > 10, "{}", posts.len());
+        // The last one may have been on its way when the time was up.
+        let tries = [posts.len() - 1, posts.len()].map(|tries| format!(", after {tries} tries"));
+        assert!(tries.iter().any(|tries| reason.ends_with(tries)), "{reason}");
         for post in &posts {
             assert_eq!(post, &posts[0], "each try sends the same");
         }

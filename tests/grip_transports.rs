@@ -129,6 +129,22 @@ fn stream(to: SocketAddr, kind: Kind, runtime: Runtime) -> EventStream {
 }
 
 #[test]
+fn interim_responses_without_end_keep_no_other_task_from_running() {
+    everywhere(|kind, _| async move {
+        let port = ControlPort::start(|_| Act::Flood("HTTP/1.1 103 Early Hints\r\n\r\n"));
+        let transport = (kind.make)();
+        // Both are polled by one task.
+        let timeout = futures_timer::Delay::new(std::time::Duration::from_millis(100));
+        match select(transport.send(request(port.at)), timeout).await {
+            Either::Left((answer, _)) => assert!(answer.is_err() || !kind.heals, "{answer:?}"),
+            Either::Right(_) => {}
+        }
+        drop(transport);
+        port.closed();
+    });
+}
+
+#[test]
 fn a_publication_is_one_http_1_1_post_with_host_and_length_on_a_connection_that_is_used_again() {
     everywhere(|kind, runtime| async move {
         let port = ControlPort::start(|_| Act::Answer(PUBLISHED));

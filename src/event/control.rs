@@ -29,6 +29,9 @@ pub(crate) enum ResetReason {
     Lagged,
     /// The id that the client came back with names no position.
     Unknown,
+    /// A proxy did not get them.
+    #[cfg(feature = "grip")]
+    Lost,
 }
 
 impl ResetReason {
@@ -37,6 +40,8 @@ impl ResetReason {
             Self::Evicted => "evicted",
             Self::Lagged => "lagged",
             Self::Unknown => "unknown",
+            #[cfg(feature = "grip")]
+            Self::Lost => "lost",
         }
     }
 }

@@ -31,6 +31,6 @@ pub use hold::Hold;
 pub use item::Item;
 pub(crate) use item_json::ItemJson;
 pub use publisher::{EndpointStats, Failure, Publisher};
-pub(crate) use publisher::{Permit, Rejected, Report, BATCH_BYTES};
+pub(crate) use publisher::{Origin, Publication, Rejected, Report, BATCH_BYTES};
 pub use signature::{InvalidSignature, InvalidSignaturePolicy, Proxied};
 pub use transport::{Transport, TransportError};

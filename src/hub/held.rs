@@ -2,8 +2,9 @@
 
 use super::subscribe::Start;
 use super::Hub;
-use crate::event::control::ResetReason;
+use crate::event::control::{self, ResetReason};
 use crate::event::EventId;
+use crate::sync::Arc;
 
 impl Hub {
     /// The position to open a held stream with, and the reset that comes behind it. A client that
@@ -22,5 +23,19 @@ impl Hub {
                 (None, reset)
             }
         }
+    }
+
+    /// The reset for clients of whose events a proxy lost some, the newest with this id of ours.
+    pub(crate) fn lost(&self, channel: &str, newest: Option<&str>) -> Vec<u8> {
+        let id = newest.filter(|_| self.history.replay).map(|id| EventId::given(id.into()));
+        let mut frame = Vec::new();
+        let channels = [channel].into_iter().collect();
+        control::stream_reset(&mut frame, id.as_ref(), &channels, ResetReason::Lost);
+        frame
+    }
+
+    /// The names of all channels in the map.
+    pub(crate) fn channel_names(&self) -> Vec<Arc<str>> {
+        self.map.read().channels.keys().cloned().collect()
     }
 }

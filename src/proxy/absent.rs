@@ -11,7 +11,6 @@ use http::HeaderMap;
 use crate::error::{BuildError, PublishError};
 use crate::event::{EventId, InvalidEvent};
 use crate::hub::{Hub, Start, Tap};
-use crate::limits::Limits;
 use crate::runtime::{Executor, Timer};
 use crate::serve::{Body, BodySettings, Refusal};
 
@@ -37,7 +36,7 @@ impl Setup {
         self,
         _: &dyn Executor,
         _: Arc<dyn Timer>,
-        _: &Limits,
+        _: &Arc<Hub>,
     ) -> Result<Option<Proxy>, BuildError> {
         Ok(None)
     }

@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::grip::{EndpointStats, InvalidSignaturePolicy, Item, Publisher};
+use crate::grip::{EndpointStats, InvalidSignaturePolicy, Item, Origin, Publisher};
+use crate::hub::Hub;
 use crate::trace;
 
 /// How long `close` waits for what is queued.
@@ -12,6 +14,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Proxy {
     pub(super) publisher: Publisher,
+    pub(super) clients: Arc<dyn Origin>,
     prefix: String,
     /// Whether direct requests are refused.
     pub(super) required: bool,
@@ -22,6 +25,7 @@ pub(crate) struct Proxy {
 impl Proxy {
     pub(super) fn new(
         publisher: Publisher,
+        hub: &Arc<Hub>,
         prefix: String,
         required: bool,
         policy: InvalidSignaturePolicy,
@@ -32,7 +36,9 @@ impl Proxy {
                 "no endpoint has a key to verify Grip-Sig with: anyone can pretend to be the proxy"
             );
         }
-        Self { publisher, prefix, required, policy, bad_signatures: AtomicU64::new(0) }
+        let clients = Arc::new(Clients { hub: hub.clone(), prefix: prefix.clone() });
+        let bad_signatures = AtomicU64::new(0);
+        Self { publisher, clients, prefix, required, policy, bad_signatures }
     }
 
     /// The name under which the proxies know a channel, not yet encoded.
@@ -57,5 +63,27 @@ impl Proxy {
 
     pub(crate) fn stats(&self) -> Vec<EndpointStats> {
         self.publisher.stats()
+    }
+}
+
+/// The clients of one stream that proxies hold.
+struct Clients {
+    hub: Arc<Hub>,
+    prefix: String,
+}
+
+impl Origin for Clients {
+    fn reset(&self, channel: &str, position: Option<&str>) -> Item {
+        let frame = self.hub.lost(channel, position);
+        let item = Item::new(format!("{}{channel}", self.prefix), frame);
+        match position {
+            // Not the id of an event: a proxy drops what it has seen before.
+            Some(id) => item.id(format!("{id}-lost")),
+            None => item,
+        }
+    }
+
+    fn channels(&self) -> Vec<Arc<str>> {
+        self.hub.channel_names()
     }
 }

@@ -13,13 +13,14 @@ use super::outcome::FirstFailure;
 use super::{Proxy, ProxyTap};
 use crate::error::PublishError;
 use crate::event::EventId;
-use crate::grip::{Permit, Publisher, Report};
+use crate::grip::{Publisher, Report};
 
-/// A sink's share of the queues: it reserves room in all of them before it sends.
+/// A sink's turn at the queues: it waits until all of them have room before it sends. A sink that
+/// is ready holds no place, so that one which never sends stands in nobody's way.
 pub(crate) struct Reservation {
     publisher: Publisher,
-    reserving: Option<SyncFuture<Vec<Permit>>>,
-    permits: Option<Vec<Permit>>,
+    waiting: Option<SyncFuture<()>>,
+    ready: bool,
     flushing: Option<SyncFuture<()>>,
     report: Sender<Report>,
     reports: Pin<Box<Receiver<Report>>>,
@@ -32,8 +33,8 @@ impl Proxy {
         let (report, reports) = unbounded();
         Reservation {
             publisher: self.publisher.clone(),
-            reserving: None,
-            permits: None,
+            waiting: None,
+            ready: false,
             flushing: None,
             report,
             reports: Box::pin(reports),
@@ -43,25 +44,24 @@ impl Proxy {
 }
 
 impl Reservation {
-    /// `Ready` when every queue has room for one more item.
+    /// `Ready` when every queue has had room for one more item.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PublishError>> {
         // A failure waits for the next flush: reported here, it would cost local subscribers the
         // event that is about to be sent.
         self.collect(cx);
-        if self.permits.is_none() {
+        if !self.ready {
             let publisher = &self.publisher;
-            let reserving =
-                self.reserving.get_or_insert_with(|| SyncFuture::new(publisher.reserve()));
-            self.permits = Some(ready!(reserving.poll(cx)));
-            self.reserving = None;
+            let waiting = self.waiting.get_or_insert_with(|| SyncFuture::new(publisher.room()));
+            ready!(waiting.poll(cx));
+            (self.waiting, self.ready) = (None, true);
         }
         Poll::Ready(Ok(()))
     }
 
-    /// A tap that uses what was reserved.
+    /// A tap that uses the turn, if it has come.
     pub(crate) fn tap<'a>(&mut self, proxy: &'a Proxy, channel: &str) -> ProxyTap<'a> {
         let mut tap = proxy.tap(channel, Some(self.report.clone()));
-        tap.permits = self.permits.take().unwrap_or_default();
+        tap.publication.expected = std::mem::take(&mut self.ready);
         tap
     }
 

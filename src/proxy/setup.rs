@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Proxy;
 use crate::error::{BuildError, BuildErrorKind};
 use crate::grip::{Config, InvalidSignaturePolicy, Publisher, Transport};
-use crate::limits::Limits;
+use crate::hub::Hub;
 use crate::runtime::{Executor, Timer};
 
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Setup {
         self,
         executor: &dyn Executor,
         timer: Arc<dyn Timer>,
-        limits: &Limits,
+        hub: &Arc<Hub>,
     ) -> Result<Option<Proxy>, BuildError> {
         let publisher = match self.source {
             Source::None if self.required => {
@@ -57,10 +57,10 @@ impl Setup {
                     Some(transport) => transport,
                     None => default_transport(&config)?,
                 };
-                Publisher::with(config, transport, executor, timer, limits.grip_queue)
+                Publisher::with(config, transport, executor, timer, hub.limits())
             }
         };
-        Ok(Some(Proxy::new(publisher, self.prefix, self.required, self.policy)))
+        Ok(Some(Proxy::new(publisher, hub, self.prefix, self.required, self.policy)))
     }
 }
 

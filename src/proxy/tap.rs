@@ -1,12 +1,10 @@
 //! How publications get from the hub into the proxies' queues.
 
-use std::time::Instant;
-
 use async_channel::Sender;
 
 use super::{Outcome, Proxy};
 use crate::event::{EventId, InvalidEvent, Mistake, OWN_ID_MAX};
-use crate::grip::{ItemJson, Permit, Publisher, Rejected, Report, BATCH_BYTES};
+use crate::grip::{ItemJson, Publication, Publisher, Rejected, Report, BATCH_BYTES};
 use crate::hub::Tap;
 
 /// Puts events into the queues of all endpoints, in the order in which the hub numbers them.
@@ -14,12 +12,10 @@ pub(crate) struct ProxyTap<'a> {
     publisher: &'a Publisher,
     channel: String,
     report: Option<Sender<Report>>,
-    /// When the publication began.
-    since: Instant,
+    pub(super) publication: Publication,
     frames: Vec<ItemJson>,
     /// How many of the frames are numbered.
     numbered: usize,
-    pub(super) permits: Vec<Permit>,
     rejected: Vec<Rejected>,
 }
 
@@ -30,10 +26,13 @@ impl Proxy {
             publisher: &self.publisher,
             channel: self.channel(channel),
             report,
-            since: self.publisher.now(),
+            publication: Publication {
+                since: self.publisher.now(),
+                from: Some((self.clients.clone(), channel.into())),
+                expected: false,
+            },
             frames: Vec::new(),
             numbered: 0,
-            permits: Vec::new(),
             rejected: Vec::new(),
         }
     }
@@ -72,9 +71,8 @@ impl Tap for ProxyTap<'_> {
         if let Some(frame) = self.frames.get(self.numbered) {
             let id = id();
             let report = self.report.as_ref();
-            let (id, since) = (id.as_ref(), self.since);
-            let rejected = self.publisher.enqueue(frame, id, since, report, &mut self.permits);
-            self.rejected.extend(rejected);
+            let enqueued = self.publisher.enqueue(frame, id.as_ref(), &self.publication, report);
+            self.rejected.extend(enqueued);
             self.numbered += 1;
         }
     }

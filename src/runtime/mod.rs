@@ -9,6 +9,8 @@
 mod adapters;
 mod background;
 mod clock;
+#[cfg(feature = "grip")]
+pub(crate) mod quiet;
 pub(crate) mod random;
 mod shared_sleep;
 

@@ -68,6 +68,8 @@ impl Post {
 /// What the scripted transport does with a request.
 pub(crate) enum Reply {
     Status(u16),
+    /// Answers with this status and this `Retry-After`.
+    RetryAfter(u16, &'static str),
     /// Fails, as when the connection is refused or breaks.
     NoAnswer,
     /// Never answers.
@@ -130,15 +132,20 @@ pub(crate) fn scripted(
         let open = log.0.open.clone();
         async move {
             let _open = open;
+            let mut response = Response::builder();
             let status = match does {
                 Reply::Status(status) => status,
+                Reply::RetryAfter(status, after) => {
+                    response = response.header("retry-after", after);
+                    status
+                }
                 Reply::NoAnswer => return Err("connection refused"),
                 Reply::Hang => pending().await,
                 Reply::Later(status) => status.await.map_err(|_| "connection reset")?,
                 // Skips the panic hook, which would write to the test's output.
                 Reply::Panic => std::panic::resume_unwind(Box::new(())),
             };
-            Ok(Response::builder().status(status).body(Bytes::new()).unwrap())
+            Ok(response.status(status).body(Bytes::new()).unwrap())
         }
     };
     (Box::new(transport), posts)
@@ -207,6 +214,8 @@ pub(crate) enum Act {
     Close,
     /// Never answers, and waits until the client closes.
     Hang,
+    /// Writes this without end, until the client closes.
+    Flood(&'static str),
 }
 
 pub(crate) const PUBLISHED: &str =
@@ -318,6 +327,11 @@ fn serve(socket: &mut dyn Stream, connection: usize, next: impl Fn() -> Act, see
                 if socket.write_all(text.as_bytes()).and_then(|()| socket.flush()).is_ok() => {}
             Act::AnswerAndClose(text) => {
                 let _ = socket.write_all(text.as_bytes()).and_then(|()| socket.flush());
+                return;
+            }
+            Act::Flood(text) => {
+                let flood = text.repeat(1000);
+                while socket.write_all(flood.as_bytes()).is_ok() {}
                 return;
             }
             Act::Answer(_) | Act::Close => return,

@@ -99,6 +99,7 @@ impl Builder {
         self.at_least_one("limits: hub_channels", limits.hub_channels);
         self.at_least_one("limits: hold_channels", limits.hold_channels);
         self.at_least_one("limits: grip_queue", limits.grip_queue);
+        self.at_least_one("limits: grip_queue_bytes", limits.grip_queue_bytes);
         self.limits = limits;
         self
     }
@@ -134,17 +135,23 @@ impl Builder {
             return Err(mistake);
         }
         let setup = std::mem::take(&mut self.proxy);
-        let proxy = setup.build(&*self.executor, self.timer.clone(), &self.limits)?;
-        Ok(self.finish(proxy))
+        let hub = self.hub();
+        let proxy = setup.build(&*self.executor, self.timer.clone(), &hub)?;
+        Ok(self.finish(hub, proxy))
     }
 
     /// An in-process stream with all defaults.
     pub(super) fn build_default() -> EventStream {
-        Self::default().finish(None)
+        let builder = Self::default();
+        let hub = builder.hub();
+        builder.finish(hub, None)
     }
 
-    fn finish(self, proxy: Option<Proxy>) -> EventStream {
-        let hub = Hub::new(self.history, self.limits, entropy());
+    fn hub(&self) -> Arc<Hub> {
+        Arc::new(Hub::new(self.history.clone(), self.limits.clone(), entropy()))
+    }
+
+    fn finish(self, hub: Arc<Hub>, proxy: Option<Proxy>) -> EventStream {
         let bodies = BodySettings {
             clock: Clock::new(self.timer),
             keep_alive: Some(self.keep_alive).filter(|every| !every.is_zero()),

@@ -251,6 +251,11 @@ impl Endpoint {
         self.bearer.as_ref().or(self.basic.as_ref()).cloned()
     }
 
+    /// Whether publications carry a token that is signed here.
+    pub(crate) fn signs(&self) -> bool {
+        self.iss.is_some() && self.key.is_some()
+    }
+
     /// How long one POST may take.
     pub(crate) fn post_timeout(&self) -> Duration {
         self.timeout

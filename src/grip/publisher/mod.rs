@@ -1,6 +1,7 @@
 //! Publishing through proxies: per endpoint a bounded queue, and one worker that sends batches in
 //! its order.
 
+mod losses;
 mod queue;
 mod verdict;
 mod worker;
@@ -13,14 +14,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_channel::Sender;
-use async_lock::SemaphoreGuardArc;
 use futures::future::{select, Either};
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::item_json::ItemJson;
 use super::{Config, Endpoint, Item, Transport};
 use crate::limits::Limits;
+use crate::runtime::quiet::woken_quietly;
 use crate::runtime::{Executor, Timer};
+pub(crate) use losses::Origin;
+pub(crate) use queue::Bounds;
 use queue::{Queue, Queued};
 pub use verdict::Failure;
 use verdict::Verdict;
@@ -34,9 +37,15 @@ pub(crate) const BATCH_BYTES: usize = 900_000;
 ///
 /// Each endpoint has a bounded queue and a worker of its own, so a slow or dead endpoint delays
 /// neither the others nor the caller. The items of a queue are sent in order, up to 100 in one
-/// POST. A POST that fails for a transient reason (no answer, 429, 5xx) is tried five times within
-/// 30 s. A POST that is refused with 400 is taken apart, so that one bad item costs only itself. An
-/// item has failed at an endpoint if it finds the queue full or waits in it for 10 s.
+/// POST. A POST that fails for a transient reason (no answer, 429, 5xx) is sent again, after a
+/// pause that grows up to 2 s, or that the endpoint asks for with `Retry-After` in seconds. A POST
+/// that is refused with 400 is taken apart, so that one bad item costs only itself. An item has
+/// failed at an endpoint if it finds the queue full, or if the endpoint has not accepted it 30 s
+/// after its publication, waiting included.
+///
+/// Clients learn of events of a stream that failed at their endpoint: as soon as it accepts
+/// something again, it first gets a `stream-reset` with the reason `lost` for each channel of which
+/// it missed events.
 ///
 /// A cheap-to-clone handle; all clones share the same queues. When the last one is dropped, the
 /// workers send what is queued and end.
@@ -58,8 +67,15 @@ struct Outlet {
     wake: Sender<()>,
 }
 
-/// Room for one item in one queue.
-pub(crate) type Permit = SemaphoreGuardArc;
+/// What the items of one publication have in common.
+pub(crate) struct Publication {
+    /// When it began.
+    pub(crate) since: Instant,
+    /// The stream and the channel whose clients miss something if it fails.
+    pub(crate) from: Option<(Arc<dyn Origin>, Arc<str>)>,
+    /// Whether the publisher has waited for room.
+    pub(crate) expected: bool,
+}
 
 /// Counters of one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,30 +92,35 @@ pub struct EndpointStats {
     pub failed: u64,
     /// POSTs that were sent again.
     pub retried: u64,
+    /// `stream-reset` items that the endpoint accepted, each of which tells the clients of one
+    /// channel that items of it had failed.
+    pub resets: u64,
 }
 
 impl Serialize for EndpointStats {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut stats = serializer.serialize_struct("EndpointStats", 5)?;
+        let mut stats = serializer.serialize_struct("EndpointStats", 6)?;
         stats.serialize_field("endpoint", &self.endpoint)?;
         stats.serialize_field("queued", &self.queued)?;
         stats.serialize_field("accepted", &self.accepted)?;
         stats.serialize_field("failed", &self.failed)?;
         stats.serialize_field("retried", &self.retried)?;
+        stats.serialize_field("resets", &self.resets)?;
         stats.end()
     }
 }
 
 impl Publisher {
-    /// Starts a worker for each endpoint of `config` on `executor`. Each queue takes 10 000 items.
+    /// Starts a worker for each endpoint of `config` on `executor`. Each queue takes 10 000 items
+    /// and 64 MiB.
     pub fn new(
         config: Config,
         transport: impl Transport,
         executor: impl Executor,
         timer: impl Timer,
     ) -> Self {
-        let places = Limits::default().grip_queue;
-        Self::with(config, Arc::new(transport), &executor, Arc::new(timer), places)
+        let limits = Limits::default();
+        Self::with(config, Arc::new(transport), &executor, Arc::new(timer), &limits)
     }
 
     pub(crate) fn with(
@@ -107,12 +128,13 @@ impl Publisher {
         transport: Arc<dyn Transport>,
         executor: &dyn Executor,
         timer: Arc<dyn Timer>,
-        places: usize,
+        limits: &Limits,
     ) -> Self {
+        let bounds = Bounds { items: limits.grip_queue, bytes: limits.grip_queue_bytes };
         let start = |endpoint: &Endpoint| {
             // One place is enough: a worker that will wake up need not be woken twice.
             let (wake, woken) = async_channel::bounded(1);
-            let queue = Arc::new(Queue::new(endpoint.clone(), places));
+            let queue = Arc::new(Queue::new(endpoint.clone(), bounds));
             let worker = Worker::new(queue.clone(), transport.clone(), timer.clone());
             executor.spawn(Box::pin(worker.run(woken)));
             Outlet { queue, wake }
@@ -136,7 +158,8 @@ impl Publisher {
     ) -> impl Future<Output = Result<(), Vec<Failure>>> + Send + 'static {
         let (report, reports) = async_channel::unbounded();
         let json = ItemJson::whole(&item);
-        let rejected = self.enqueue(&json, "", self.now(), Some(&report), &mut Vec::new());
+        let publication = Publication { since: self.now(), from: None, expected: false };
+        let rejected = self.enqueue(&json, "", &publication, Some(&report));
         self.dispatch(rejected);
         drop(report);
         async move {
@@ -189,34 +212,24 @@ impl Publisher {
         &self.shared.config
     }
 
-    /// Queues an item for all endpoints, as of `since` and with the permits that were reserved for
-    /// it, if any. Wakes nobody, so it may be called under a lock. Call
+    /// Queues an item for all endpoints. Wakes nobody, so it may be called under a lock. Call
     /// [`dispatch`](Self::dispatch) afterwards with what this returns.
     #[must_use]
     pub(crate) fn enqueue(
         &self,
         json: &ItemJson,
         id: &str,
-        since: Instant,
+        publication: &Publication,
         report: Option<&Sender<Report>>,
-        permits: &mut Vec<Permit>,
     ) -> Vec<Rejected> {
         let id: Arc<str> = id.into();
+        let Publication { since, from, expected } = publication;
         let mut rejected = Vec::new();
         for Outlet { queue, .. } in &self.shared.outlets {
-            let verdict = Verdict::new(queue.tally.clone(), id.clone(), report.cloned());
-            let verdict = Arc::new(verdict);
-            // Permits were reserved in the order of the endpoints.
-            let permit = match permits.is_empty() {
-                true => queue.room.try_acquire_arc(),
-                false => Some(permits.remove(0)),
-            };
-            if permit.is_none() {
-                rejected.push(Rejected { verdict, reason: "queue is full", permit });
-                continue;
-            }
-            let item = Queued { json: json.clone(), id: id.clone(), since, verdict, permit };
-            rejected.extend(queue.push(item).err());
+            let tally = queue.tally.clone();
+            let verdict = Verdict::new(tally, *since, id.clone(), from.clone(), report.cloned());
+            let item = Queued { json: json.clone(), verdict: Arc::new(verdict) };
+            rejected.extend(queue.push(item, *expected).err());
         }
         rejected
     }
@@ -229,9 +242,7 @@ impl Publisher {
         }
         let log = rejected.first().map(|first| (first.verdict.tally.clone(), first.reason));
         let items = rejected.len();
-        for Rejected { verdict, reason, permit } in rejected {
-            // This wakes the tasks that wait for room.
-            drop(permit);
+        for Rejected { verdict, reason } in rejected {
             verdict.fail(&reason.into());
         }
         if let Some((tally, reason)) = log {
@@ -239,16 +250,14 @@ impl Publisher {
         }
     }
 
-    /// Waits until every queue has room, and reserves a permit in each.
-    pub(crate) fn reserve(&self) -> impl Future<Output = Vec<Permit>> + Send + 'static {
-        let rooms: Vec<_> =
-            self.shared.outlets.iter().map(|outlet| outlet.queue.room.clone()).collect();
+    /// Waits until every queue has had room, which is not reserved: see [`Queue::room`].
+    pub(crate) fn room(&self) -> impl Future<Output = ()> + Send + 'static {
+        let queues: Vec<_> =
+            self.shared.outlets.iter().map(|outlet| outlet.queue.clone()).collect();
         async move {
-            let mut permits = Vec::with_capacity(rooms.len());
-            for room in rooms {
-                permits.push(room.acquire_arc().await);
+            for queue in queues {
+                woken_quietly(queue.room()).await;
             }
-            permits
         }
     }
 
@@ -260,6 +269,7 @@ impl Publisher {
             accepted: queue.tally.accepted.load(Ordering::Relaxed),
             failed: queue.tally.failed.load(Ordering::Relaxed),
             retried: queue.tally.retried.load(Ordering::Relaxed),
+            resets: queue.tally.resets.load(Ordering::Relaxed),
         };
         self.shared.outlets.iter().map(stats).collect()
     }

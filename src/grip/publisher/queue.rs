@@ -1,23 +1,28 @@
-//! The bounded queue of one endpoint.
+//! The bounded queue of one endpoint, and what the endpoint's clients must be told.
 
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use async_channel::Sender;
-use async_lock::Semaphore;
+use async_lock::{Semaphore, SemaphoreGuardArc};
 
-use super::verdict::{fail_all, Rejected, Tally, Verdict, STOPPED};
-use super::{Permit, BATCH_BYTES};
+use super::losses::{Loss, Losses};
+use super::verdict::{Rejected, Tally, Verdict, STOPPED};
+use super::BATCH_BYTES;
 use crate::grip::item_json::ItemJson;
 use crate::grip::Endpoint;
+use crate::runtime::quiet::quietly;
 use crate::sync::StdMutex;
 
 /// The most items of one POST.
 const BATCH_ITEMS: usize = 100;
-/// How long an item may wait in the queue.
-const QUEUE_TIME: Duration = Duration::from_secs(10);
+/// How long an item has from its publication until the endpoint must have accepted it. A proxy's
+/// restart takes some seconds, and costs nothing.
+pub(super) const BUDGET: Duration = Duration::from_secs(30);
+/// The most memory for the names of channels whose clients must be told of a loss. Beyond it, those
+/// of all the stream's channels are told.
+const LOSSES_BYTES: usize = 1 << 20;
 /// A POST's body, around its items.
 pub(super) const OPEN: &[u8] = br#"{"items":["#;
 pub(super) const CLOSE: &[u8] = b"]}";
@@ -25,142 +30,308 @@ pub(super) const CLOSE: &[u8] = b"]}";
 pub(super) struct Queue {
     pub(super) endpoint: Endpoint,
     pub(super) tally: Arc<Tally>,
-    pub(super) room: Arc<Semaphore>,
-    waiting: StdMutex<Waiting>,
-    /// The items that were taken last, settled or not: `close` settles them too.
-    in_flight: StdMutex<Vec<Arc<Verdict>>>,
+    limits: Bounds,
+    /// Whoever waits for room passes through here. The queue holds the one permit while it is full.
+    gate: Arc<Semaphore>,
+    state: StdMutex<State>,
+}
+
+/// What may wait for one endpoint.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) items: usize,
+    pub(crate) bytes: usize,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct State {
     entries: VecDeque<Entry>,
+    /// How many of the entries are items, and the bytes of these.
+    items: usize,
+    bytes: usize,
+    /// The items that were taken last, settled or not.
+    in_flight: Vec<Arc<Verdict>>,
+    /// Losses of items that would have come before all entries.
+    owed: Losses,
+    /// About the memory of all losses, here and among the entries.
+    losses_bytes: usize,
+    /// The gate's permit, while the queue is full.
+    full: Option<SemaphoreGuardArc>,
     /// The worker is gone: nothing is taken anymore.
     stopped: bool,
 }
 
 enum Entry {
     Item(Queued),
+    /// Losses of items that would have come here.
+    Lost(Losses),
     /// Dropped when everything before it is settled.
     Marker(Sender<()>),
 }
 
 pub(super) struct Queued {
     pub(super) json: ItemJson,
-    pub(super) id: Arc<str>,
-    pub(super) since: Instant,
     pub(super) verdict: Arc<Verdict>,
-    /// Given back when the item leaves the queue.
-    pub(super) permit: Option<Permit>,
+}
+
+/// What flushes wait for.
+pub(super) struct Markers(Vec<Sender<()>>);
+
+impl Markers {
+    /// Wakes the tasks that wait. False if there are none.
+    pub(super) fn release(self) -> bool {
+        let any = !self.0.is_empty();
+        self.0.into_iter().for_each(|marker| quietly(|| drop(marker)));
+        any
+    }
 }
 
 impl Queued {
-    fn len(&self) -> usize {
-        self.json.len(self.id.len())
+    pub(super) fn len(&self) -> usize {
+        self.json.len(self.verdict.id().len())
     }
 }
 
 impl Queue {
-    pub(super) fn new(endpoint: Endpoint, places: usize) -> Self {
+    pub(super) fn new(endpoint: Endpoint, limits: Bounds) -> Self {
         Self {
             tally: Arc::new(Tally::new(endpoint.display_name())),
             endpoint,
-            room: Arc::new(Semaphore::new(places)),
-            waiting: StdMutex::default(),
-            in_flight: StdMutex::default(),
+            limits,
+            gate: Arc::new(Semaphore::new(1)),
+            state: StdMutex::default(),
         }
     }
 
-    /// Adds an item at the end. Wakes nobody.
-    pub(super) fn push(&self, item: Queued) -> Result<(), Rejected> {
-        let Queued { verdict, permit, .. } = {
-            let mut waiting = self.waiting.lock();
-            if !waiting.stopped {
-                waiting.entries.push_back(Entry::Item(item));
-                return Ok(());
+    /// Adds an item at the end. Wakes nobody. A full queue takes it only if it is `expected`:
+    /// [`room`](Self::room) has said that there is some.
+    pub(super) fn push(&self, item: Queued, expected: bool) -> Result<(), Rejected> {
+        let mut state = self.state.lock();
+        let fits = state.items == 0 || state.bytes + item.len() <= self.limits.bytes;
+        if state.stopped || !(expected || (fits && state.items < self.limits.items)) {
+            let reason = if state.stopped { STOPPED } else { "queue is full" };
+            if let Some(loss) = item.verdict.loss().filter(|_| !state.stopped) {
+                state.lost_last(loss);
             }
-            item
-        };
-        Err(Rejected { verdict, reason: STOPPED, permit })
+            return Err(Rejected { verdict: item.verdict, reason });
+        }
+        state.items += 1;
+        state.bytes += item.len();
+        state.entries.push_back(Entry::Item(item));
+        if state.full.is_none() && state.is_full(&self.limits) {
+            // If somebody is just passing through the gate, it is shut by the next who comes.
+            state.full = self.gate.try_acquire_arc();
+        }
+        Ok(())
+    }
+
+    /// Resolves when there is room. Nothing is reserved: the queue may get longer than its limits,
+    /// by one item for each task that waited here.
+    pub(super) async fn room(self: Arc<Self>) {
+        loop {
+            let passing = self.gate.acquire_arc().await;
+            let mut state = self.state.lock();
+            if !state.is_full(&self.limits) {
+                // The next one is woken, who may be anybody's waker.
+                drop(state);
+                return quietly(|| drop(passing));
+            }
+            state.full = Some(passing);
+        }
     }
 
     /// Adds a marker, which is dropped when everything before it is settled.
     pub(super) fn push_marker(&self, marker: &Sender<()>) {
-        let mut waiting = self.waiting.lock();
-        if !waiting.stopped {
-            waiting.entries.push_back(Entry::Marker(marker.clone()));
+        let mut state = self.state.lock();
+        if !state.stopped {
+            state.entries.push_back(Entry::Marker(marker.clone()));
         }
     }
 
-    /// The items of the next POST; `None` when nothing is left. A marker that is reached is
-    /// dropped.
-    pub(super) fn next_batch(&self, now: Instant) -> Option<Vec<Queued>> {
-        let (mut batch, mut late, mut bytes) = (Vec::new(), Vec::new(), OPEN.len() + CLOSE.len());
-        let (mut markers, mut permits) = (Vec::new(), Vec::new());
-        let mut waiting = self.waiting.lock();
-        while let Some(entry) = waiting.entries.pop_front() {
+    /// The items of the next POST, none if nothing waits, and the markers before them. By now all
+    /// earlier items are settled. Markers come alone if resets are `owed` before them: a flush
+    /// should not end between a loss and the word of it.
+    pub(super) fn next_batch(&self, owed: bool) -> (Vec<Queued>, Markers) {
+        let (mut batch, mut bytes) = (Vec::new(), OPEN.len() + CLOSE.len());
+        let mut markers = Vec::new();
+        let mut state = self.state.lock();
+        while let Some(entry) = state.entries.pop_front() {
             match entry {
-                Entry::Marker(marker) if batch.is_empty() => markers.push(marker),
-                Entry::Item(item) if now.saturating_duration_since(item.since) >= QUEUE_TIME => {
-                    late.push(item);
+                Entry::Item(_) if !markers.is_empty() && (owed || !state.owed.is_empty()) => {
+                    state.entries.push_front(entry);
+                    break;
                 }
-                Entry::Item(mut item)
+                Entry::Marker(marker) if batch.is_empty() => markers.push(marker),
+                Entry::Lost(losses) if batch.is_empty() => {
+                    let shrunk = state.owed.merge(losses);
+                    state.losses_bytes -= shrunk;
+                }
+                Entry::Item(item)
                     if batch.is_empty()
                         || (batch.len() < BATCH_ITEMS && bytes + item.len() < BATCH_BYTES) =>
                 {
                     bytes += item.len() + ",".len();
-                    permits.extend(item.permit.take());
+                    state.items -= 1;
+                    state.bytes -= item.len();
                     batch.push(item);
                 }
                 next => {
-                    waiting.entries.push_front(next);
+                    state.entries.push_front(next);
                     break;
                 }
             }
         }
-        self.set_in_flight(batch.iter().map(|item| Arc::clone(&item.verdict)).collect());
-        // Permits, verdicts and markers wake the tasks that wait for them, so the lock goes first.
-        drop((waiting, permits));
-        fail_all(late.iter().map(|item| item.verdict.clone()), "waited too long in the queue");
-        drop((late, markers));
-        (!batch.is_empty()).then_some(batch)
+        state.in_flight = batch.iter().map(|item| Arc::clone(&item.verdict)).collect();
+        self.unlock(state);
+        (batch, Markers(markers))
+    }
+
+    /// Takes what clients must be told before anything else is sent.
+    pub(super) fn take_losses(&self, count: usize) -> Vec<Loss> {
+        let mut state = self.state.lock();
+        let (mut losses, shrunk) = state.owed.take(count);
+        state.losses_bytes -= shrunk;
+        let whole = if losses.is_empty() { state.owed.take_whole() } else { None };
+        drop(state);
+        // The streams have locks of their own.
+        if let Some(origin) = whole {
+            let every = |channel| Loss { origin: origin.clone(), channel, id: None };
+            losses.extend(origin.channels().into_iter().map(every));
+        }
+        losses
+    }
+
+    /// Counts losses that would have come before everything that waits now.
+    pub(super) fn owe(&self, losses: impl IntoIterator<Item = Loss>) {
+        let mut state = self.state.lock();
+        losses.into_iter().for_each(|loss| state.lost_first(loss));
+    }
+
+    pub(super) fn owes(&self) -> bool {
+        !self.state.lock().owed.is_empty()
+    }
+
+    /// Fails items, and counts what is lost by that.
+    pub(super) fn fail(&self, verdicts: impl IntoIterator<Item = Arc<Verdict>>, reason: &str) {
+        let shared = reason.into();
+        let failed: Vec<_> = verdicts.into_iter().filter(|verdict| verdict.fail(&shared)).collect();
+        self.owe(failed.iter().filter_map(|verdict| verdict.loss()));
+        self.tally.log_failed(failed.len(), reason);
+    }
+
+    /// Fails the items whose time is up: those in flight for this reason, or for having waited.
+    pub(super) fn fail_late(&self, now: Instant, trouble: Option<&str>) {
+        let late = |verdict: &Verdict| now.saturating_duration_since(verdict.since) >= BUDGET;
+        let (mut waiting, mut at) = (Vec::new(), 0);
+        let mut state = self.state.lock();
+        let mut in_flight = state.in_flight.clone();
+        in_flight.retain(|verdict| !verdict.is_settled() && late(verdict));
+        while let Some(entry) = state.entries.get(at) {
+            match entry {
+                Entry::Item(item) if !late(&item.verdict) => break,
+                Entry::Item(_) => {
+                    if let Some(Entry::Item(item)) = state.entries.remove(at) {
+                        state.items -= 1;
+                        state.bytes -= item.len();
+                        waiting.push(item.verdict);
+                    }
+                }
+                Entry::Lost(_) | Entry::Marker(_) => at += 1,
+            }
+        }
+        self.unlock(state);
+        self.fail(in_flight, trouble.unwrap_or("not accepted in 30 s"));
+        self.fail(waiting, "waited 30 s in the queue");
+    }
+
+    /// When the next item's time is up.
+    pub(super) fn next_late(&self) -> Option<Instant> {
+        let state = self.state.lock();
+        let waiting = state.entries.iter().find_map(|entry| match entry {
+            Entry::Item(item) => Some(item.verdict.since),
+            Entry::Lost(_) | Entry::Marker(_) => None,
+        });
+        let in_flight = state.in_flight.iter().filter(|verdict| !verdict.is_settled());
+        in_flight.map(|verdict| verdict.since).chain(waiting).min()?.checked_add(BUDGET)
+    }
+
+    /// Fails what is on its way. False if nothing is.
+    pub(super) fn fail_in_flight(&self, reason: &str) -> bool {
+        let in_flight = std::mem::take(&mut self.state.lock().in_flight);
+        let any = in_flight.iter().any(|verdict| !verdict.is_settled());
+        self.fail(in_flight, reason);
+        any
     }
 
     /// Takes no more items, and fails those that wait or are on their way.
     pub(super) fn stop(&self) {
-        self.waiting.lock().stopped = true;
+        self.state.lock().stopped = true;
         self.give_up(STOPPED);
     }
 
     /// Fails the items that wait or are on their way.
     pub(super) fn give_up(&self, reason: &str) {
-        let entries = std::mem::take(&mut self.waiting.lock().entries);
-        let in_flight = self.set_in_flight(Vec::new());
-        let failed_before = self.tally.failed.load(Ordering::Relaxed);
-        let shared = reason.into();
-        for verdict in in_flight {
-            verdict.fail(&shared);
-        }
-        for entry in entries {
-            if let Entry::Item(item) = entry {
-                item.verdict.fail(&shared);
+        let mut state = self.state.lock();
+        let (mut failed, mut markers) = (std::mem::take(&mut state.in_flight), Vec::new());
+        for entry in std::mem::take(&mut state.entries) {
+            match entry {
+                Entry::Item(item) => failed.push(item.verdict),
+                Entry::Marker(marker) => markers.push(marker),
+                Entry::Lost(losses) => {
+                    let shrunk = state.owed.merge(losses);
+                    state.losses_bytes -= shrunk;
+                }
             }
         }
-        let failed = self.tally.failed.load(Ordering::Relaxed) - failed_before;
-        self.tally.log_failed(failed as usize, reason);
+        (state.items, state.bytes) = (0, 0);
+        self.unlock(state);
+        self.fail(failed, reason);
+        Markers(markers).release();
     }
 
-    /// Items that wait or are on their way. The locks are taken in the order of `next_batch`, so
-    /// that no item is counted twice or missed.
+    /// Items that wait or are on their way.
     pub(super) fn len(&self) -> u64 {
-        let waiting = self.waiting.lock();
-        let waiting =
-            waiting.entries.iter().filter(|entry| matches!(entry, Entry::Item(_))).count();
-        let in_flight = self.in_flight.lock();
-        let in_flight = in_flight.iter().filter(|verdict| !verdict.is_settled()).count();
-        (waiting + in_flight) as u64
+        let state = self.state.lock();
+        let in_flight = state.in_flight.iter().filter(|verdict| !verdict.is_settled()).count();
+        (state.items + in_flight) as u64
     }
 
-    fn set_in_flight(&self, verdicts: Vec<Arc<Verdict>>) -> Vec<Arc<Verdict>> {
-        std::mem::replace(&mut *self.in_flight.lock(), verdicts)
+    /// Opens the gate if there is room again, without the lock, because that wakes a task.
+    fn unlock(&self, mut state: MutexGuard<'_, State>) {
+        let opened = if state.is_full(&self.limits) { None } else { state.full.take() };
+        drop(state);
+        quietly(|| drop(opened));
+    }
+}
+
+impl State {
+    fn is_full(&self, limits: &Bounds) -> bool {
+        self.items >= limits.items || self.bytes >= limits.bytes
+    }
+
+    /// Counts the loss of an item that would have come before all entries.
+    fn lost_first(&mut self, loss: Loss) {
+        let origin = loss.origin.clone();
+        self.losses_bytes += self.owed.add(loss);
+        if self.losses_bytes > LOSSES_BYTES {
+            self.losses_bytes -= self.owed.add_all_of(&origin);
+        }
+    }
+
+    /// Counts the loss of an item that would have come after all entries.
+    fn lost_last(&mut self, loss: Loss) {
+        if self.entries.is_empty() || self.losses_bytes > LOSSES_BYTES {
+            return self.lost_first(loss);
+        }
+        let grown = match self.entries.back_mut() {
+            Some(Entry::Lost(losses)) => losses.add(loss),
+            _ => {
+                let mut losses = Losses::default();
+                let grown = losses.add(loss);
+                self.entries.push_back(Entry::Lost(losses));
+                grown
+            }
+        };
+        self.losses_bytes += grown;
     }
 }

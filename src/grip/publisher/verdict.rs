@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_channel::Sender;
 
-use super::Permit;
+use super::losses::{Loss, Origin};
+use crate::runtime::quiet::quietly;
 use crate::sync::StdMutex;
 use crate::trace;
 
@@ -47,12 +49,19 @@ pub(super) struct Tally {
     pub(super) accepted: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) retried: AtomicU64,
+    pub(super) resets: AtomicU64,
 }
 
 impl Tally {
     pub(super) fn new(name: &str) -> Self {
         let zero = || AtomicU64::new(0);
-        Self { name: name.into(), accepted: zero(), failed: zero(), retried: zero() }
+        Self {
+            name: name.into(),
+            accepted: zero(),
+            failed: zero(),
+            retried: zero(),
+            resets: zero(),
+        }
     }
 
     /// Logs that items failed. Subscribers of the log are user code, so call it with no lock held,
@@ -74,40 +83,64 @@ impl Tally {
 /// resolves.
 pub(super) struct Verdict {
     pub(super) tally: Arc<Tally>,
+    /// When the publication began.
+    pub(super) since: Instant,
+    id: Arc<str>,
+    /// Whose clients miss something if the item fails: a stream, and one of its channels.
+    from: Option<(Arc<dyn Origin>, Arc<str>)>,
     /// Failures are sent here. Dropping the sender without sending means the item was accepted.
     report: StdMutex<Option<Sender<Report>>>,
-    id: Arc<str>,
     settled: AtomicBool,
 }
 
 impl Verdict {
-    pub(super) fn new(tally: Arc<Tally>, id: Arc<str>, report: Option<Sender<Report>>) -> Self {
-        Self { tally, report: StdMutex::new(report), id, settled: AtomicBool::new(false) }
+    pub(super) fn new(
+        tally: Arc<Tally>,
+        since: Instant,
+        id: Arc<str>,
+        from: Option<(Arc<dyn Origin>, Arc<str>)>,
+        report: Option<Sender<Report>>,
+    ) -> Self {
+        let (report, settled) = (StdMutex::new(report), AtomicBool::new(false));
+        Self { tally, since, id, from, report, settled }
     }
 
     pub(super) fn accept(&self) {
-        drop(self.settle(&self.tally.accepted));
-    }
-
-    pub(super) fn fail(&self, reason: &Arc<str>) {
-        if let Some(report) = self.settle(&self.tally.failed) {
-            let failure = Failure { endpoint: self.tally.name.clone(), reason: reason.clone() };
-            // Unbounded, and closed only if nobody waits for the outcome anymore.
-            let _ = report.try_send((self.id.clone(), failure));
+        if let Some(report) = self.settle(&self.tally.accepted) {
+            quietly(|| drop(report));
         }
     }
 
+    /// False if the item was settled before.
+    pub(super) fn fail(&self, reason: &Arc<str>) -> bool {
+        let Some(report) = self.settle(&self.tally.failed) else { return false };
+        let failure = Failure { endpoint: self.tally.name.clone(), reason: reason.clone() };
+        // Unbounded, and closed only if nobody waits for the outcome anymore.
+        quietly(|| drop(report.map(|report| report.try_send((self.id.clone(), failure)))));
+        true
+    }
+
     /// Only the first call counts.
-    fn settle(&self, counter: &AtomicU64) -> Option<Sender<Report>> {
+    fn settle(&self, counter: &AtomicU64) -> Option<Option<Sender<Report>>> {
         if self.settled.swap(true, Ordering::Relaxed) {
             return None;
         }
         counter.fetch_add(1, Ordering::Relaxed);
-        self.report.lock().take()
+        Some(self.report.lock().take())
     }
 
     pub(super) fn is_settled(&self) -> bool {
         self.settled.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What is lost to clients if the item fails.
+    pub(super) fn loss(&self) -> Option<Loss> {
+        let (origin, channel) = self.from.as_ref()?;
+        Some(Loss { origin: origin.clone(), channel: channel.clone(), id: Some(self.id.clone()) })
     }
 }
 
@@ -123,17 +156,4 @@ impl Drop for Verdict {
 pub(crate) struct Rejected {
     pub(super) verdict: Arc<Verdict>,
     pub(super) reason: &'static str,
-    pub(super) permit: Option<Permit>,
-}
-
-/// Fails items of one endpoint.
-pub(super) fn fail_all(verdicts: impl IntoIterator<Item = Arc<Verdict>>, reason: &str) {
-    let mut verdicts = verdicts.into_iter().peekable();
-    let Some(tally) = verdicts.peek().map(|first| first.tally.clone()) else { return };
-    let (mut count, shared) = (0, reason.into());
-    for verdict in verdicts {
-        verdict.fail(&shared);
-        count += 1;
-    }
-    tally.log_failed(count, reason);
 }

@@ -5,9 +5,10 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::{poll_fn, Future};
+use std::io;
 use std::pin::{pin, Pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{ready, Context, Poll};
 
 use async_lock::Mutex;
 use async_net::TcpStream;
@@ -51,9 +52,68 @@ struct Link {
     connection: Option<Pin<Box<Driven>>>,
 }
 
-type Io = FuturesIo<Box<dyn Socket>>;
+type Io = FuturesIo<Fair<Box<dyn Socket>>>;
 
 type Driven = Connection<Io, Full<Bytes>>;
+
+/// After this many reads in a row a socket lets other tasks run.
+const READS_IN_A_ROW: u8 = 16;
+
+/// Lets other tasks run now and then. Without it, a control port that sends interim responses
+/// without end keeps its task busy within one poll, so that not even a timeout ends the request.
+struct Fair<S> {
+    socket: S,
+    reads: u8,
+}
+
+impl<S> Fair<S> {
+    fn new(socket: S) -> Self {
+        Self { socket, reads: 0 }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Fair<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.reads == READS_IN_A_ROW {
+            self.reads = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let read = ready!(Pin::new(&mut self.socket).poll_read(cx, buffer));
+        self.reads += 1;
+        Poll::Ready(read)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Fair<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, buffer)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(cx, buffers)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_close(cx)
+    }
+}
 
 /// The byte stream under a connection: plain TCP or TLS.
 trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -127,7 +187,7 @@ impl Hyper {
             #[cfg(not(feature = "rustls"))]
             true => return Err("https needs the feature `rustls`".into()),
         };
-        let (sender, connection) = handshake(FuturesIo::new(socket)).await?;
+        let (sender, connection) = handshake(FuturesIo::new(Fair::new(socket))).await?;
         Ok(Link { sender, connection: Some(Box::pin(connection)) })
     }
 }
