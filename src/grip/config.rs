@@ -242,7 +242,8 @@ mod tests {
         assert_eq!(error(env(url, Some(""))), "grip: GRIP_VERIFY_KEY is empty");
         assert_eq!(
             error(env(Some("http://localhost/"), Some("{"))),
-            "grip: GRIP_VERIFY_KEY looks like JSON but is not a JWK"
+            "grip: GRIP_VERIFY_KEY looks like JSON but is not a JWK; if it is a secret, write it as \
+             text after `secret:`"
         );
         // The key in the URL takes precedence.
         assert!(env(Some("http://localhost/?verify-key=own"), Some("{")).is_ok());
