@@ -26,13 +26,20 @@ impl Proxy {
         required: bool,
         policy: InvalidSignaturePolicy,
     ) -> Self {
-        if !publisher.config().verifies() {
+        let proxy = Self { publisher, prefix, required, policy, bad_signatures: AtomicU64::new(0) };
+        if proxy.is_unverified() {
             trace::warn!(
                 target: "eventstream::connect",
                 "no endpoint has a key to verify Grip-Sig with: anyone can pretend to be the proxy"
             );
         }
-        Self { publisher, prefix, required, policy, bad_signatures: AtomicU64::new(0) }
+        proxy
+    }
+
+    /// Whether anyone can pretend to be the proxy. Without endpoints all requests are direct.
+    pub(crate) fn is_unverified(&self) -> bool {
+        let config = self.publisher.config();
+        !config.endpoints().is_empty() && !config.verifies()
     }
 
     /// The name under which the proxies know a channel, not yet encoded.
