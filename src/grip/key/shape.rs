@@ -73,8 +73,8 @@ pub(super) fn is_json(text: &str) -> bool {
     text.starts_with(['{', '[']) || text.contains("\"kty\"")
 }
 
-/// Removes white space around a text, and quotes, which some shells and files with settings leave in
-/// place.
+/// Removes white space around a text, and the quotes that some shells and files with settings leave
+/// in place.
 fn bare(text: &str) -> &str {
     trim(trim(text).trim_matches(['"', '\'']))
 }
