@@ -24,6 +24,12 @@ pub struct Stats {
     /// Requests with a `Grip-Sig` that did not verify.
     #[cfg(feature = "grip")]
     pub bad_signatures: u64,
+    /// Whether there are GRIP proxies but no key to verify `Grip-Sig` with, so that anyone who can
+    /// reach the program can pretend to be a proxy. It is false without a proxy, because then all
+    /// requests are direct. It stays the same while the stream exists; see
+    /// [`Config::verifies`](crate::grip::Config::verifies).
+    #[cfg(feature = "grip")]
+    pub unverified_proxy: bool,
     /// What became of the items of each GRIP endpoint.
     #[cfg(feature = "grip")]
     pub grip: Vec<crate::grip::EndpointStats>,
@@ -42,6 +48,8 @@ impl Stats {
             #[cfg(feature = "grip")]
             bad_signatures: core.proxy().map_or(0, |proxy| proxy.bad_signatures()),
             #[cfg(feature = "grip")]
+            unverified_proxy: core.proxy().is_some_and(|proxy| proxy.is_unverified()),
+            #[cfg(feature = "grip")]
             grip: core.proxy().map(|proxy| proxy.stats()).unwrap_or_default(),
         }
     }
@@ -49,7 +57,7 @@ impl Stats {
 
 impl Serialize for Stats {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let fields = if cfg!(feature = "grip") { 8 } else { 6 };
+        let fields = if cfg!(feature = "grip") { 9 } else { 6 };
         let mut stats = serializer.serialize_struct("Stats", fields)?;
         stats.serialize_field("subscriptions", &self.subscriptions)?;
         stats.serialize_field("channels", &self.channels)?;
@@ -59,6 +67,8 @@ impl Serialize for Stats {
         stats.serialize_field("retained_bytes", &self.retained_bytes)?;
         #[cfg(feature = "grip")]
         stats.serialize_field("bad_signatures", &self.bad_signatures)?;
+        #[cfg(feature = "grip")]
+        stats.serialize_field("unverified_proxy", &self.unverified_proxy)?;
         #[cfg(feature = "grip")]
         stats.serialize_field("grip", &self.grip)?;
         stats.end()

@@ -598,3 +598,36 @@ fn a_closed_stream_sends_clients_of_the_proxy_away_for_a_while() {
         }
     }
 }
+
+/// Only a warning said so, which needs the feature `tracing`.
+#[test]
+fn proxies_that_nothing_verifies_are_seen_in_the_configuration_and_in_the_stats() {
+    let endpoint = || Endpoint::new("http://localhost:1/").unwrap();
+    let key = |key: &str| endpoint().verify_key(key).unwrap();
+    for (endpoints, verifies, unverified) in [
+        (vec![], false, false),
+        (vec![endpoint()], false, true),
+        (vec![endpoint(), endpoint().bearer("t0ken")], false, true),
+        (vec![endpoint().basic("u", "p")], false, true),
+        (vec![endpoint().iss("i").key("k").unwrap()], true, false),
+        (vec![endpoint(), key("k")], true, false),
+        (vec![key("k").verify_iss("pushpin")], true, false),
+    ] {
+        let config = Config::from(endpoints);
+        assert_eq!(config.verifies(), verifies, "{config:?}");
+        let publisher = Publisher::new(config.clone(), nobody, Background, Background);
+        let builder = EventStream::builder;
+        for stream in [
+            builder().grip(config.clone()).transport(nobody).build().unwrap(),
+            builder().grip_publisher(publisher).build().unwrap(),
+        ] {
+            let stats = stream.stats();
+            assert_eq!(stats.unverified_proxy, unverified, "{config:?}");
+            let written = serde_json::to_value(stats).unwrap();
+            assert_eq!(written["unverified_proxy"], json!(unverified), "{config:?}");
+        }
+    }
+    // A configuration that was not checked: all signatures are refused until there is a key.
+    assert!(Config::from(endpoint().verify_iss("pushpin")).verifies());
+    assert!(!EventStream::new().stats().unverified_proxy);
+}

@@ -416,6 +416,49 @@ fn a_public_key_is_never_a_secret() {
     }
 }
 
+/// Keys in formats that this crate does not read, and names of keys, were secrets once.
+#[test]
+fn what_names_a_key_is_an_error_until_it_is_called_a_secret() {
+    let file = vectors(include_str!("vectors/grip-sig.json"));
+    let ed25519 = file["keys"]["ed_pem"].as_str().unwrap();
+    let body: String = ed25519.lines().filter(|line| !line.starts_with('-')).collect();
+    let hex: String =
+        STANDARD.decode(&body).unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+    let ssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIENw3lUo9tYrcG+NPXAPhFkf8VXYBHO6KS3iAnnGW2wz a";
+    for (key, like) in [
+        (body.as_str(), "a DER key"),
+        (&format!("base64:{body}"), "a DER key"),
+        (&hex, "a DER key"),
+        (&STANDARD.encode(ed25519), "an encoded PEM"),
+        (ssh, "an OpenSSH key"),
+        (&format!("base64:{}", STANDARD.encode(ssh)), "an OpenSSH key"),
+        ("https://example.com/key", "a URL"),
+        ("file:///etc/key", "a path"),
+        ("/etc/key.pem", "a path"),
+    ] {
+        let url = |key: &str| {
+            let encoded = percent_encoding::utf8_percent_encode(key, ALL);
+            format!("http://localhost/?verify-key={encoded}").parse::<Config>()
+        };
+        let starts = |parameter: &str| format!("grip: {parameter} looks like {like}");
+        for (error, parameter) in [
+            (url(key).unwrap_err(), "verify-key"),
+            (local().verify_key(key).unwrap_err(), "verify-key"),
+            (local().key(key).unwrap_err(), "key"),
+        ] {
+            let shown = error.to_string();
+            assert!(shown.starts_with(&starts(parameter)), "{key:?}: {shown}");
+            assert!(!shown.contains(key), "{key:?}: {shown}");
+        }
+        let signed = [r#"{"alg":"HS256"}"#, r#"{"exp":4102444800}"#];
+        let signed = signed.map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
+        let mac = URL_SAFE_NO_PAD.encode(hmac_sha256::HMAC::mac(&signed, key));
+        let token = format!("{signed}.{mac}");
+        let config = url(&format!("secret:{key}")).unwrap();
+        assert_eq!(config.proxied(&headers(&[&token])).ok(), Some(Proxied::Signed), "{key:?}");
+    }
+}
+
 const ALL: &percent_encoding::AsciiSet = percent_encoding::NON_ALPHANUMERIC;
 
 #[test]
@@ -887,6 +930,24 @@ proptest! {
         }
     }
 
+    /// What `openssl rand` prints is a secret, whatever it begins with. Its length keeps it from
+    /// being DER, and its padding from being a path.
+    #[test]
+    fn random_secrets_are_taken(
+        bytes in prop_oneof![
+            prop::collection::vec(any::<u8>(), 32),
+            prop::collection::vec(any::<u8>(), 31).prop_map(|rest| [vec![0xff], rest].concat()),
+        ],
+    ) {
+        prop_assume!(!bytes.starts_with(&[0x30, 30]));
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = STANDARD.encode(&bytes);
+        for key in [hex, format!("base64:{text}"), text, URL_SAFE_NO_PAD.encode(&bytes)] {
+            prop_assert!(local().key(&key).is_ok(), "{}", key);
+            prop_assert!(local().verify_key(&key).is_ok(), "{}", key);
+        }
+    }
+
     #[test]
     fn no_header_and_no_url_panics(
         token in any::<Vec<u8>>(),
@@ -907,6 +968,7 @@ proptest! {
             drop(url.parse::<Config>());
         }
         drop(local().verify_key(&text));
+        drop(local().verify_key(format!("base64:{}", STANDARD.encode(&text))));
         let item = serde_json::to_value(Item::new(&text, text.clone()).id(&text)).unwrap();
         prop_assert_eq!(item["formats"]["http-stream"]["content"].as_str(), Some(text.as_str()));
     }

@@ -6,11 +6,17 @@ mod origin;
 #[path = "common/pushpin.rs"]
 mod pushpin;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eventstream::{Builder, Event, EventStream, PublishError};
+use bytes::Bytes;
+use eventstream::grip::transport::Hyper;
+use eventstream::grip::Transport;
+use eventstream::runtime::Timer;
+use eventstream::{Builder, Event, EventStream};
 use futures::executor::block_on;
-use futures::future::join_all;
+use futures::future::{join_all, BoxFuture, FutureExt};
+use http::Response;
 use origin::{bind, field, serve, Client};
 use pushpin::{behind_pushpin, free_port, Pushpin, Setup};
 
@@ -204,28 +210,138 @@ fn a_closed_channel_ends_its_streams_behind_the_proxy_too() {
     })
 }
 
-/// While the proxy is away nothing is lost silently: an event that no endpoint accepts is an error
-/// for its publisher, and is counted.
+/// A clock that runs this many times faster than real ones, for what takes half a minute.
+const SPEED: u32 = 20;
+
+struct Fast(Instant);
+
+impl Timer for Fast {
+    fn now(&self) -> Instant {
+        self.0 + self.0.elapsed() * SPEED
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        futures_timer::Delay::new(duration / SPEED).boxed()
+    }
+}
+
+/// What stands between the origin and the proxy's control port, for so long.
+#[derive(Clone, Copy, Debug)]
+enum Outage {
+    Answers500(Duration),
+    Hangs(Duration),
+}
+
+/// Six clients on two channels, while the control port does not take anything. Returns how many
+/// events they missed, and how many resets they got.
+fn through_an_outage(outage: Outage) -> Option<(usize, usize)> {
+    let start = Instant::now();
+    let over = move |after: Duration| start.elapsed() * SPEED >= after;
+    let client = Arc::new(Hyper::new());
+    let transport = move |req| {
+        let client = client.clone();
+        async move {
+            match outage {
+                Outage::Answers500(time) if !over(time) => {
+                    return Ok(Response::builder().status(500).body(Bytes::new()).unwrap());
+                }
+                Outage::Hangs(time) if !over(time) => std::future::pending().await,
+                _ => {}
+            }
+            client.send(req).await
+        }
+    };
+    let (proxy, stream, _) = behind(|builder| builder.transport(transport).timer(Fast(start)))?;
+    let channels = ["a", "b"];
+    let clients: Vec<_> = (0..6).map(|n| Client::open(proxy.front, &[channels[n % 2]])).collect();
+    let mut published = 0;
+    while !over(Duration::from_secs(60)) {
+        for channel in channels {
+            stream.try_publish(channel, Event::new("n").json(&published)).unwrap();
+        }
+        published += 1;
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for channel in channels {
+        block_on(stream.publish(channel, Event::new("end"))).unwrap();
+    }
+    let (mut missed, mut resets) = (0, 0);
+    for (client, channel) in clients.iter().zip(channels.iter().cycle()) {
+        let (mut next, mut told) = (0, false);
+        loop {
+            let frame = client.next().unwrap();
+            let number = || field(&frame, "data").unwrap().parse::<usize>().unwrap();
+            match field(&frame, "event") {
+                Some("stream-reset") => {
+                    let data = format!(r#"{{"channels":["{channel}"],"reason":"lost"}}"#);
+                    assert_eq!(field(&frame, "data"), Some(&*data));
+                    told = true;
+                    resets += 1;
+                }
+                Some("n") => {
+                    let number = number();
+                    assert!(number == next || (number > next && told), "{next} {frame}");
+                    missed += number - next;
+                    (next, told) = (number + 1, false);
+                }
+                Some("end") => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(next == published || told, "{next} of {published}");
+        missed += published - next;
+    }
+    println!("{outage:?}: {} events, {missed} missed, {resets} resets", published * 6);
+    let stats = &stream.stats().grip[0];
+    assert_eq!(stats.failed as usize * 3, missed, "each event is for three clients");
+    assert_eq!(stats.resets as usize * 3, resets);
+    Some((missed, resets))
+}
+
 #[test]
-fn the_origin_goes_on_while_the_proxy_is_restarted() {
+fn held_clients_miss_nothing_while_the_control_port_fails_for_some_seconds() {
+    for outage in
+        [Outage::Answers500(Duration::from_secs(5)), Outage::Hangs(Duration::from_secs(25))]
+    {
+        behind_pushpin(|| {
+            if let Some(outcome) = through_an_outage(outage) {
+                assert_eq!(outcome, (0, 0), "{outage:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn held_clients_learn_what_they_missed_while_the_control_port_failed_for_longer() {
+    for outage in
+        [Outage::Answers500(Duration::from_secs(45)), Outage::Hangs(Duration::from_secs(45))]
+    {
+        behind_pushpin(|| {
+            if let Some((missed, resets)) = through_an_outage(outage) {
+                assert!(missed > 0, "{outage:?}");
+                assert!(resets >= 6, "{outage:?}: {resets}");
+            }
+        });
+    }
+}
+
+#[test]
+fn what_is_published_while_the_proxy_is_restarted_is_not_lost() {
     behind_pushpin(|| {
         let Some((proxy, stream, setup)) = behind(|builder| builder) else { return };
         let direct = Client::open(setup.origin, &["a"]);
         let publish = |n: u32| stream.publish("a", Event::new("n").json(&n));
         block_on(publish(0)).unwrap();
         drop(proxy);
-        let away = join_all((1..=150).map(publish));
-        let outcomes = block_on(away);
-        let lost = outcomes
-            .iter()
-            .filter(|outcome| matches!(outcome, Err(PublishError::Grip { .. })))
-            .count() as u64;
-        assert_eq!(lost, 150, "there was no proxy to accept them");
-        assert_eq!(stream.stats().grip[0].failed, lost);
+        let away = (1..=150).map(publish).collect::<Vec<_>>();
         let proxy = Pushpin::start(&setup).unwrap();
         let client = Client::open(proxy.front, &["a"]);
+        assert!(block_on(join_all(away)).iter().all(Result::is_ok), "the proxy took all of them");
+        let stats = &stream.stats().grip[0];
+        assert_eq!((stats.accepted, stats.failed, stats.resets), (151, 0, 0));
         block_on(publish(151)).unwrap();
-        assert_eq!(field(&client.next().unwrap(), "data"), Some("151"));
+        // What the proxy took before this client came is not for it.
+        while field(&client.next().unwrap(), "data") != Some("151") {}
         for n in 0..=151 {
             assert_eq!(
                 field(&direct.next().unwrap(), "data"),

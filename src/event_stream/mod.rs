@@ -32,6 +32,9 @@ static NAMED: Registry<EventStream> = Registry::new();
 /// A cheap-to-clone handle; all clones share the same channels. Dropping the last one does not end
 /// streams that are still being read.
 ///
+/// Build it after a `fork`, not before: the processes would share its epoch, and with it the ids of
+/// different events. Streams that are built after the `fork` never do.
+///
 /// ```
 /// use eventstream::{Event, EventStream};
 /// use futures::{executor::block_on, StreamExt};

@@ -24,6 +24,9 @@ const GRIP_SIG: &str = "grip-sig";
 /// - `iss` and `key`; without `iss`, `key` is a literal token, as for [`Endpoint::bearer`];
 /// - `verify-iss` and `verify-key`.
 ///
+/// Other parameters belong to the control URI. One that is nearly ours is an error, because a key
+/// that is ignored verifies nothing: `verify_key`, `veriy-key`, `kye`, `is`, `issuer`.
+///
 /// ```
 /// use eventstream::grip::Config;
 ///
@@ -46,6 +49,33 @@ impl Config {
     /// Returns the proxies, in the order in which they were given.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
+    }
+
+    /// Whether requests that claim to come through a proxy must prove it.
+    ///
+    /// It is true if at least one endpoint has a key to verify with:
+    /// [`verify_key`](Endpoint::verify_key), or [`key`](Endpoint::key) with an
+    /// [`iss`](Endpoint::iss). An endpoint with a [`verify_iss`](Endpoint::verify_iss) but without
+    /// a key counts as well, because all signatures are refused until it has one.
+    ///
+    /// It is false if no endpoint has any of these. Then everyone who sends a `Grip-Sig` header is
+    /// [`Proxied::Unsigned`] and treated as the proxy, so nobody else may reach the program. The
+    /// feature `tracing` warns of this when a stream is built, and
+    /// [`Stats::unverified_proxy`](crate::Stats::unverified_proxy) shows it later. It is also false
+    /// without any endpoint: then all requests are direct, and there is nothing to verify.
+    ///
+    /// ```
+    /// use eventstream::grip::Config;
+    ///
+    /// let keyed: Config = "http://localhost:5561/?verify-key=changeme".parse()?;
+    /// assert!(keyed.verifies());
+    ///
+    /// let keyless: Config = "http://localhost:5561/".parse()?;
+    /// assert!(!keyless.verifies());
+    /// # Ok::<(), eventstream::grip::InvalidConfig>(())
+    /// ```
+    pub fn verifies(&self) -> bool {
+        self.endpoints.iter().any(Endpoint::demands_signature)
     }
 
     /// Checks whether a request with these headers came through one of the proxies.
@@ -83,11 +113,6 @@ impl Config {
             true => Ok(Proxied::Signed),
             false => Err(InvalidSignature),
         }
-    }
-
-    /// Whether any endpoint can verify a signature, or was meant to.
-    pub(crate) fn verifies(&self) -> bool {
-        self.endpoints.iter().any(Endpoint::demands_signature)
     }
 
     /// Reads GRIP_URL, and GRIP_VERIFY_KEY if the URL has no `verify-key`. A missing, empty or
@@ -242,7 +267,8 @@ mod tests {
         assert_eq!(error(env(url, Some(""))), "grip: GRIP_VERIFY_KEY is empty");
         assert_eq!(
             error(env(Some("http://localhost/"), Some("{"))),
-            "grip: GRIP_VERIFY_KEY looks like JSON but is not a JWK"
+            "grip: GRIP_VERIFY_KEY looks like JSON but is not a JWK; if it is a secret, write it as \
+             text after `secret:`"
         );
         // The key in the URL takes precedence.
         assert!(env(Some("http://localhost/?verify-key=own"), Some("{")).is_ok());

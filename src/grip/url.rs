@@ -116,18 +116,182 @@ impl GripUrl {
 /// Returns the index of this name in [`PARAMETERS`]. A near miss is an error: a key that is ignored
 /// verifies nothing.
 fn known(name: &str) -> Result<Option<usize>, InvalidConfig> {
-    let plain = |name: &str| {
-        name.chars()
-            .filter(|char| !"-_".contains(*char))
-            .flat_map(char::to_lowercase)
-            .collect::<String>()
-    };
-    match PARAMETERS.iter().position(|ours| plain(ours) == plain(name)) {
-        Some(at) if PARAMETERS[at] == name => Ok(Some(at)),
-        Some(at) => Err(InvalidConfig::new(
-            PARAMETERS[at],
-            format!("is misspelt as {name:?} in the GRIP_URL"),
-        )),
+    if let Some(at) = PARAMETERS.iter().position(|ours| *ours == name) {
+        return Ok(Some(at));
+    }
+    match PARAMETERS.iter().find(|ours| is_near(&plain(ours), &plain(name))) {
+        Some(ours) => {
+            Err(InvalidConfig::new(ours, format!("is misspelt as {name:?} in the GRIP_URL")))
+        }
         None => Ok(None),
+    }
+}
+
+/// A name as it is compared: without case and without what may join its words.
+fn plain(name: &str) -> String {
+    name.chars().filter(|char| !"-_".contains(*char)).flat_map(char::to_lowercase).collect()
+}
+
+/// Whether a name is one of ours with a typo, or in full.
+///
+/// A word of three letters may have one typo. Two words together may have two, unless the first is
+/// right: then the second is judged alone, since `verify-ssl` and `verify-ip` are other parameters.
+fn is_near(ours: &str, name: &str) -> bool {
+    const FIRST: &str = "verify";
+    match (ours.strip_prefix(FIRST), name.strip_prefix(FIRST)) {
+        (Some(ours), Some(name)) => is_near(ours, name),
+        (Some(_), None) => typos(ours, name) <= 2,
+        (None, _) => typos(ours, name) <= 1 || (ours, name) == ("iss", "issuer"),
+    }
+}
+
+/// How many letters must be put in, left out, replaced or swapped with the next one (the distance
+/// of Damerau and Levenshtein, where no part is changed twice).
+fn typos(ours: &str, name: &str) -> usize {
+    let name: Vec<_> = name.chars().collect();
+    let ours: Vec<_> = ours.chars().collect();
+    if name.len() > 2 * ours.len() {
+        return name.len() - ours.len();
+    }
+    // The rows of the table for the last two letters of ours, and for none.
+    let (mut before, mut row) = (Vec::new(), (0..=name.len()).collect::<Vec<_>>());
+    for (at, our) in ours.iter().enumerate() {
+        let mut next = vec![at + 1];
+        for (to, its) in name.iter().enumerate() {
+            let replaced = row[to] + usize::from(our != its);
+            let mut least = replaced.min(row[to + 1] + 1).min(next[to] + 1);
+            if at > 0 && to > 0 && ours[at - 1] == *its && name[to - 1] == *our {
+                least = least.min(before[to - 1] + 1);
+            }
+            next.push(least);
+        }
+        before = std::mem::replace(&mut row, next);
+    }
+    row[name.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the parameter is refused as, or `None` if it stays in the control URI.
+    fn misspelt(name: &str) -> Option<&'static str> {
+        let error = match GripUrl::parse(&format!("http://localhost/?{name}=x")) {
+            Ok(url) => {
+                assert_eq!((url.query, url.given), (format!("{name}=x"), Default::default()));
+                return None;
+            }
+            Err(error) => error.to_string(),
+        };
+        let ours = PARAMETERS
+            .into_iter()
+            .find(|ours| error == format!("grip: {ours} is misspelt as {name:?} in the GRIP_URL"));
+        Some(ours.unwrap_or_else(|| panic!("{name}: {error}")))
+    }
+
+    /// Only those that differ by case, `-` or `_` were refused; all others were ignored, and
+    /// nothing was verified.
+    #[test]
+    fn a_parameter_with_a_typo_is_refused() {
+        for (ours, names) in [
+            ("iss", &["is", "ss", "isss", "iis", "sis", "isd", "ISS", "i-ss", "issuer"][..]),
+            // The price: these are other words.
+            ("iss", &["ids", "iso", "rss"]),
+            ("key", &["kye", "ekey", "ey", "ke", "keys", "kkey", "kez", "Kye", "k_ey", "hey"]),
+            (
+                "verify-iss",
+                &[
+                    "verifyiss",
+                    "verify_is",
+                    "verify-isss",
+                    "verify-issuer",
+                    "veriy-iss",
+                    "vrfy-iss",
+                ],
+            ),
+            (
+                "verify-key",
+                &[
+                    "verifykey",
+                    "verify_key",
+                    "Verify-Key",
+                    "verify_keys",
+                    "verify-kye",
+                    "verify-ke",
+                    "veriy-key",
+                    "verfiy-kye",
+                    "evrify-key",
+                    "verifiy_keys",
+                    "erify-key",
+                ],
+            ),
+        ] {
+            for name in names {
+                assert_eq!(misspelt(name), Some(ours), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_parameter_of_another_name_is_kept() {
+        for name in [
+            "service",
+            "page",
+            "v",
+            "id",
+            "keep",
+            "k",
+            "kid",
+            "keyid",
+            "api-key",
+            "apikey",
+            "issue",
+            "issued",
+            "iat",
+            "exp",
+            "ts",
+            "ssl",
+            "tls",
+            "i",
+            "user",
+            "token",
+            "auth",
+            "realm",
+            "verify",
+            "verify-ssl",
+            "verify-tls",
+            "verify-ip",
+            "verify-id",
+            "verify-peer",
+            "verified",
+            "verifier",
+            "notify-key",
+            "ver",
+            "-",
+            "verify-",
+            "%C3%A9",
+        ] {
+            assert_eq!(misspelt(name), None, "{name}");
+        }
+        assert_eq!(misspelt(&"key".repeat(10_000)), None);
+        let url = GripUrl::parse("http://h/?iss=a&key=b&verify-iss=c&verify-key=d").unwrap();
+        assert_eq!(url.given, ["a", "b", "c", "d"].map(|value| Some(value.to_owned())));
+    }
+
+    #[test]
+    fn typos_are_counted_as_by_damerau_and_levenshtein() {
+        for (ours, name, count) in [
+            ("key", "key", 0),
+            ("key", "kye", 1),
+            ("key", "eky", 1),
+            ("key", "yke", 2),
+            ("key", "", 3),
+            ("key", "keyring", 4),
+            ("verifykey", "evirfykye", 3),
+            ("verifykey", "verifkys", 3),
+            ("verifykey", "verifykey\u{e9}", 1),
+        ] {
+            assert_eq!(typos(ours, name), count, "{name}");
+        }
     }
 }

@@ -30,15 +30,22 @@ impl Proxy {
         required: bool,
         policy: InvalidSignaturePolicy,
     ) -> Self {
-        if !publisher.config().verifies() {
+        let clients = Arc::new(Clients { hub: hub.clone(), prefix: prefix.clone() });
+        let bad_signatures = AtomicU64::new(0);
+        let proxy = Self { publisher, clients, prefix, required, policy, bad_signatures };
+        if proxy.is_unverified() {
             trace::warn!(
                 target: "eventstream::connect",
                 "no endpoint has a key to verify Grip-Sig with: anyone can pretend to be the proxy"
             );
         }
-        let clients = Arc::new(Clients { hub: hub.clone(), prefix: prefix.clone() });
-        let bad_signatures = AtomicU64::new(0);
-        Self { publisher, clients, prefix, required, policy, bad_signatures }
+        proxy
+    }
+
+    /// Whether anyone can pretend to be the proxy. Without endpoints all requests are direct.
+    pub(crate) fn is_unverified(&self) -> bool {
+        let config = self.publisher.config();
+        !config.endpoints().is_empty() && !config.verifies()
     }
 
     /// The name under which the proxies know a channel, not yet encoded.

@@ -139,12 +139,39 @@ impl Endpoint {
     /// Sets the secret that signs publications (HS256). Needs an [`iss`](Endpoint::iss).
     ///
     /// The secret also verifies the proxy's signatures unless a
-    /// [`verify_key`](Endpoint::verify_key) is set. It is plain text, `base64:` followed by the
-    /// encoded bytes, or an `oct` JWK. The default is no key.
+    /// [`verify_key`](Endpoint::verify_key) is set. The default is no key. It has one of these
+    /// forms; white space around it is removed, except after `secret:`:
+    ///
+    /// - plain text: 1 to 512 visible ASCII characters (0x21 to 0x7E);
+    /// - `base64:` and the base64 of any bytes;
+    /// - an `oct` JWK;
+    /// - `secret:` and any text. Every character after the prefix counts, also a line break at the
+    ///   end.
+    ///
+    /// With a public key as the secret, anyone could sign. So plain text, and what `base64:`
+    /// contains, must not look like a key of another kind or like the name of one:
+    ///
+    /// - DER, PEM, JSON or an OpenSSH key, also if they are encoded in hex or base64;
+    /// - a URL: a scheme and `://`, or `data:`;
+    /// - a path: `file:`, `./`, `../`, `~/`, `$HOME/`, `C:\` or a slash in front, or a name that
+    ///   ends like a file with a key, such as `.pem`. Base64 with a slash in front is a secret if
+    ///   it ends with `=`, or if no part between its slashes could be the name of a folder.
+    ///
+    /// ```
+    /// use eventstream::grip::Endpoint;
+    ///
+    /// let endpoint = || Endpoint::new("http://localhost:5561/");
+    /// let path = endpoint()?.key("/run/secrets/grip").unwrap_err();
+    /// assert!(path.to_string().starts_with("grip: key looks like a path"));
+    ///
+    /// let signed = endpoint()?.iss("me").key("secret:/run/secrets/grip")?;
+    /// # Ok::<(), eventstream::grip::InvalidConfig>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// If the key is empty or is not a secret.
+    /// If the key is empty, is not a secret, or looks like something else. The error says what to
+    /// write instead.
     pub fn key(mut self, key: impl AsRef<str>) -> Result<Self, InvalidConfig> {
         self.key = Some(Secret::parse(key.as_ref()).map_err(|why| InvalidConfig::new("key", why))?);
         Ok(self)
@@ -169,15 +196,16 @@ impl Endpoint {
 
     /// Sets the key that verifies the proxy's signatures.
     ///
-    /// It is a secret, as for [`key`](Endpoint::key), or, with the feature `jwt-simple`, a public
-    /// key: P-256 (ES256) or RSA (RS256, 2048 to 4096 bits), as SPKI PEM or JWK. Any of them can
-    /// also be given as `base64:` followed by its base64 encoding. The default is `key`, if it is
-    /// set.
+    /// It is a secret, with the forms of [`key`](Endpoint::key), or, with the feature `jwt-simple`,
+    /// a public key: P-256 (ES256) or RSA (RS256, 2048 to 4096 bits), as SPKI PEM or JWK. A PEM or
+    /// a JWK can also be given as `base64:` followed by its base64 encoding. The default is `key`,
+    /// if it is set.
     ///
     /// # Errors
     ///
-    /// If the key is empty, private or of another kind, or if it looks like a PEM or JSON but
-    /// cannot be parsed.
+    /// If the key is empty, private or of another kind, or if it looks like a key but is neither a
+    /// PEM nor a JWK that can be parsed. Whatever follows `secret:` is a secret. The error says
+    /// what to write instead.
     pub fn verify_key(mut self, key: impl AsRef<str>) -> Result<Self, InvalidConfig> {
         self.set_verify_key("verify-key", key.as_ref())?;
         Ok(self)

@@ -16,6 +16,12 @@ const NOT_HTTP: &str = "grip: control URI is not an http or https URI";
 const REFUSED: &[(&str, &str, &str)] = &[
     ("iss_key_base64", NOT_BASE64, "grip: key is not valid base64"),
     ("base64_invalid", NOT_BASE64, "grip: key is not valid base64"),
+    (
+        "plus_in_key",
+        "a plus in a query is a space, so the secret is seldom the one that was meant",
+        "grip: key contains white space, which a plain secret cannot have: write `%2B` for a plus \
+         in a URL, or write the secret as text after `secret:`",
+    ),
     ("empty_iss_key", "the reference signs with an empty secret", "grip: key is empty"),
     ("zmq", "the control port is HTTP, not ZeroMQ", NOT_HTTP),
     ("no_scheme", "`localhost` is read as the scheme", NOT_HTTP),

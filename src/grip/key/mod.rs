@@ -1,5 +1,7 @@
 //! Keys: those that verify a proxy's signatures, and the secret that signs publications.
 
+mod shape;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,6 +15,8 @@ use jwt_simple::prelude::{
 };
 use serde_json::Value;
 
+pub(super) use self::shape::looks_formatted;
+use self::shape::{is_json, is_pem, unless_secret};
 use super::token::{Token, BASE64URL, LENIENT};
 
 /// The standard alphabet. [`decode_base64`] also accepts the URL-safe one, because people paste
@@ -22,8 +26,18 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT)
 /// Says what is wrong with a key, and never quotes the key.
 pub(super) type Reason = &'static str;
 
+/// The most characters of a secret that is given as plain text.
+const MAX_PLAIN: usize = 512;
+
 const EMPTY: Reason = "is empty";
-const DER: Reason = "is a DER key: give a PEM or a JWK";
+const TOO_LONG: Reason = unless_secret!("has more than 512 characters, which no plain secret has");
+const WHITE_SPACE: Reason = "contains white space, which a plain secret cannot have: write `%2B` \
+                             for a plus in a URL, or write the secret as text after `secret:`";
+const NOT_VISIBLE: Reason = "contains characters other than visible ASCII, which a plain secret \
+                             cannot have: write it as text after `secret:`, or its bytes in \
+                             base64 after `base64:`";
+const NOT_JWK: Reason = unless_secret!("looks like JSON but is not a JWK");
+const NOT_SPKI: Reason = unless_secret!("looks like a PEM but is not an SPKI public key");
 const PRIVATE: Reason = "is a private key: give the public key, which verifies";
 
 /// An HMAC key of any length except zero (Pushpin's sample key has 8 bytes).
@@ -48,7 +62,8 @@ enum Material {
 }
 
 impl Secret {
-    /// Parses a key that signs: plain text, `base64:` followed by encoded bytes, or an `oct` JWK.
+    /// Parses a key that signs: plain text, `secret:` followed by any text, `base64:` followed by
+    /// encoded bytes, or an `oct` JWK.
     pub(super) fn parse(text: &str) -> Result<Self, Reason> {
         match Material::parse(text)? {
             Material::Secret(secret) => Ok(secret),
@@ -60,6 +75,23 @@ impl Secret {
 
     pub(super) fn mac(&self, signed: &str) -> [u8; 32] {
         HMAC::mac(signed, &self.0)
+    }
+
+    /// Takes a text without a prefix, which can also be a key of another kind or the name of one.
+    fn from_plain(text: &str) -> Result<Self, Reason> {
+        if let Some(mistake) = shape::of_text(text) {
+            return Err(mistake);
+        }
+        if text.contains(char::is_whitespace) {
+            return Err(WHITE_SPACE);
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(NOT_VISIBLE);
+        }
+        if text.len() > MAX_PLAIN {
+            return Err(TOO_LONG);
+        }
+        Self::from_bytes(text.as_bytes())
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, Reason> {
@@ -152,15 +184,19 @@ impl VerifyKey {
 
 impl Material {
     /// Parses the text of a key. A text that looks like a key in some format is parsed as that
-    /// format or is an error. It is never taken as a secret, because with a public key as the HMAC
-    /// secret, anyone could sign.
+    /// format or is an error, and one that looks like the name of a key is an error. Neither is
+    /// taken as a secret, because with a public text as the HMAC secret, anyone could sign. Only
+    /// the prefix `secret:` and an `oct` JWK make a secret of everything.
     fn parse(text: &str) -> Result<Self, Reason> {
+        if let Some(secret) = trim_start(text).strip_prefix("secret:") {
+            return Secret::from_bytes(secret.as_bytes()).map(Self::Secret);
+        }
         let text = trim(text);
         let Some(encoded) = text.strip_prefix("base64:") else {
-            if let Some(key) = Self::formatted(text)? {
-                return Ok(key);
-            }
-            return Secret::from_bytes(text.as_bytes()).map(Self::Secret);
+            return match Self::formatted(text)? {
+                Some(key) => Ok(key),
+                None => Secret::from_plain(text).map(Self::Secret),
+            };
         };
         let bytes = decode_base64(encoded).map_err(|()| "is not valid base64")?;
         if let Ok(text) = std::str::from_utf8(&bytes) {
@@ -168,23 +204,22 @@ impl Material {
                 return Ok(key);
             }
         }
-        if is_der(&bytes) {
-            return Err(DER);
+        match shape::of_bytes(&bytes) {
+            Some(mistake) => Err(mistake),
+            None => Secret::from_bytes(&bytes).map(Self::Secret),
         }
-        Secret::from_bytes(&bytes).map(Self::Secret)
     }
 
-    /// Parses a PEM or a JWK. `None` means that the text can only be a secret.
+    /// Parses a PEM or a JWK. `None` means that the text is neither.
     fn formatted(text: &str) -> Result<Option<Self>, Reason> {
         if is_pem(text) {
             return Ok(Some(Self::Pem(text.to_owned())));
         }
         if !is_json(text) {
-            let inside = decode_base64(&text.split_ascii_whitespace().collect::<String>());
-            return if inside.is_ok_and(|bytes| is_der(&bytes)) { Err(DER) } else { Ok(None) };
+            return Ok(None);
         }
         let Ok(jwk @ Value::Object(_)) = serde_json::from_str::<Value>(text) else {
-            return Err("looks like JSON but is not a JWK");
+            return Err(NOT_JWK);
         };
         if jwk.get("keys").is_some() {
             return Err("is a set of JWKs: give a single JWK");
@@ -206,19 +241,6 @@ impl Material {
     }
 }
 
-/// Whether a text looks like a PEM or JSON rather than a secret or a token.
-pub(super) fn looks_formatted(text: &str) -> bool {
-    is_pem(text) || is_json(text)
-}
-
-fn is_pem(text: &str) -> bool {
-    text.starts_with("-----") || text.contains("-----BEGIN") || text.contains("-----END")
-}
-
-fn is_json(text: &str) -> bool {
-    text.starts_with(['{', '[']) || text.contains("\"kty\"")
-}
-
 /// Returns the DER inside a PEM. The PEM may have any kind of line breaks, or none.
 fn spki(pem: &str) -> Result<Vec<u8>, Reason> {
     if pem.contains("PRIVATE KEY") {
@@ -231,18 +253,7 @@ fn spki(pem: &str) -> Result<Vec<u8>, Reason> {
         .strip_prefix("-----BEGIN PUBLIC KEY-----")
         .and_then(|rest| rest.strip_suffix("-----END PUBLIC KEY-----"))
         .map(|body| body.split_ascii_whitespace().collect::<String>());
-    body.and_then(|body| BASE64.decode(body).ok())
-        .ok_or("looks like a PEM but is not an SPKI public key")
-}
-
-/// Whether the bytes are the DER of an EC or RSA key, which contains the algorithm's object
-/// identifier.
-fn is_der(bytes: &[u8]) -> bool {
-    const EC: &[u8] = b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01";
-    const RSA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
-    bytes.starts_with(b"\x30")
-        && (bytes.windows(EC.len()).any(|at| at == EC)
-            || bytes.windows(RSA.len()).any(|at| at == RSA))
+    body.and_then(|body| BASE64.decode(body).ok()).ok_or(NOT_SPKI)
 }
 
 /// Decodes base64 in either alphabet. A space is read as a `+`, because query string decoding turns
@@ -261,7 +272,15 @@ fn decode_base64(text: &str) -> Result<Vec<u8>, ()> {
 
 /// Trims white space and the byte order mark that some editors put at the start of a file.
 pub(super) fn trim(text: &str) -> &str {
-    text.trim_matches(|char: char| char.is_whitespace() || char == '\u{feff}')
+    trim_start(text).trim_end_matches(is_blank)
+}
+
+fn trim_start(text: &str) -> &str {
+    text.trim_start_matches(is_blank)
+}
+
+fn is_blank(char: char) -> bool {
+    char.is_whitespace() || char == '\u{feff}'
 }
 
 /// Turns off jwt-simple's own checks of the claims, which use its clock and leeway. The claims are
@@ -289,111 +308,4 @@ impl fmt::Debug for VerifyKey {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PEM: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAECKo5A1ebyFcnmVV8SE5On+8G81Jy\nBjSvcrx4VLetWCjuDAmppTo3xM/zz763COTCgHfp/6lPdCyYjjqc+GM7sw==\n-----END PUBLIC KEY-----\n";
-
-    fn secret(text: &str) -> Vec<u8> {
-        match VerifyKey::parse(text) {
-            Ok(VerifyKey::Hs256(Secret(bytes))) => bytes.to_vec(),
-            other => panic!("{text:?}: {other:?}"),
-        }
-    }
-
-    fn refused(text: &str) -> Reason {
-        VerifyKey::parse(text).expect_err(text)
-    }
-
-    #[test]
-    fn a_secret_is_any_text_or_any_bytes() {
-        assert_eq!(secret("x"), b"x");
-        assert_eq!(secret(" \tch\u{e4}nge me\r\n"), "ch\u{e4}nge me".as_bytes());
-        for form in ["base64:++//AA==", "base64:  //AA", "base64:--__AA", "base64:++//AA"] {
-            assert_eq!(secret(form), b"\xfb\xef\xff\x00", "{form}");
-        }
-        // The decoded bytes are the key: white space is not trimmed, and a brace in binary data
-        // does not make it JSON.
-        assert_eq!(secret("base64:IAo="), b" \n");
-        assert_eq!(secret("base64:e/8"), b"{\xff");
-        assert_eq!(
-            secret(r#"{"kty":"oct","k":"Y2hhbmdlbWU","alg":"HS256","use":"sig"}"#),
-            b"changeme"
-        );
-        assert_eq!(secret("MII-but-no-key"), b"MII-but-no-key");
-    }
-
-    #[test]
-    fn nothing_empty_is_a_key() {
-        for empty in ["", "  \n", "\u{feff}", "base64:", r#"{"kty":"oct","k":""}"#] {
-            assert_eq!(refused(empty), EMPTY, "{empty:?}");
-            assert_eq!(Secret::parse(empty).unwrap_err(), EMPTY, "{empty:?}");
-        }
-    }
-
-    #[test]
-    fn what_looks_like_a_key_but_is_not_one_is_never_a_secret() {
-        let body: String = PEM.lines().filter(|line| !line.starts_with('-')).collect();
-        let wrapped = |text: &str| format!("base64:{}", BASE64.encode(text));
-        let whole = [
-            "{bad".to_owned(),
-            "[1".to_owned(),
-            "\u{feff}{}".to_owned(),
-            r#"x{"kty":"EC"}"#.to_owned(),
-            r#"{"kty":"oct"}"#.to_owned(),
-            r#"{"kty":"oct","k":"YQ","alg":"HS512"}"#.to_owned(),
-            r#"{"keys":[]}"#.to_owned(),
-            PEM[..100].to_owned(),
-            PEM[30..].to_owned(),
-            format!("x {PEM}"),
-            PEM.replace("BEGIN PUBLIC", "BEGIN RSA PUBLIC").replace("END PUBLIC", "END RSA PUBLIC"),
-            PEM.replace("PUBLIC", "PRIVATE"),
-            PEM.replace("PUBLIC", "EC PRIVATE"),
-            PEM.replace("PUBLIC KEY", "CERTIFICATE"),
-            PEM.replace('\n', "\\n"),
-            PEM.replace("MFkw", "MFk"),
-            format!("{PEM}{PEM}"),
-            body.clone(),
-            format!("{}\n{}", &body[..64], &body[64..]),
-        ];
-        for text in &whole {
-            refused(text);
-            refused(&wrapped(text));
-        }
-        assert_eq!(refused(&format!("base64:{body}")), DER);
-        assert_eq!(refused("base64:!!!!"), "is not valid base64");
-    }
-
-    #[test]
-    fn only_a_secret_signs() {
-        assert!(Secret::parse(PEM).unwrap_err().contains("HS256"));
-        assert!(Secret::parse(r#"{"kty":"EC","crv":"P-256"}"#).unwrap_err().contains("HS256"));
-    }
-
-    #[cfg(feature = "jwt-simple")]
-    #[test]
-    fn a_public_key_fixes_the_algorithm() {
-        let one_line = PEM.replace('\n', " ");
-        for form in [
-            PEM.to_owned(),
-            one_line,
-            PEM.replace('\n', "\r\n"),
-            format!("base64:{}", BASE64.encode(PEM)),
-        ] {
-            assert_eq!(VerifyKey::parse(&form).unwrap().alg(), "ES256");
-        }
-        let jwk = r#" {"kty":"EC","crv":"P-256","x":"CKo5A1ebyFcnmVV8SE5On-8G81JyBjSvcrx4VLetWCg","y":"7gwJqaU6N8TP88--twjkwoB36f-pT3QsmI46nPhjO7M"} "#;
-        assert_eq!(VerifyKey::parse(jwk).unwrap().alg(), "ES256");
-        assert!(refused(&jwk.replace("7gwJ", "7gwK")).contains("JWK"), "not on the curve");
-        assert!(refused(&jwk.replace("P-256", "P-384")).contains("P-256"));
-        assert!(refused(&jwk.replace("}", r#","d":"AA"}"#)).contains("private"));
-        assert!(refused(r#"{"kty":"OKP"}"#).contains("EC, RSA or oct"));
-    }
-
-    #[cfg(not(feature = "jwt-simple"))]
-    #[test]
-    fn a_public_key_names_the_missing_feature() {
-        assert!(refused(PEM).contains("`jwt-simple`"));
-        assert!(refused(r#"{"kty":"RSA","n":"AA","e":"AQAB"}"#).contains("`jwt-simple`"));
-    }
-}
+mod tests;
