@@ -65,6 +65,7 @@ pub struct Limits {
     pub(crate) item: usize,
     pub(crate) subscriptions: usize,
     pub(crate) hub_channels: usize,
+    pub(crate) gone_channels: usize,
     pub(crate) hold_channels: usize,
     pub(crate) grip_queue: usize,
     pub(crate) grip_queue_bytes: usize,
@@ -80,6 +81,7 @@ impl Default for Limits {
             item: 64 << 10,
             subscriptions: usize::MAX,
             hub_channels: usize::MAX,
+            gone_channels: 64 << 20,
             hold_channels: 20,
             grip_queue: 10_000,
             grip_queue_bytes: 64 << 20,
@@ -129,6 +131,18 @@ impl Limits {
     /// published to a new channel are not kept.
     pub fn hub_channels(mut self, channels: usize) -> Self {
         self.hub_channels = channels;
+        self
+    }
+
+    /// Sets about how many bytes may be used to remember channels that are gone; default 64 MiB.
+    ///
+    /// A channel is gone once it has no subscribers and its newest event is too old. About 20 to 40
+    /// bytes of it are kept: where it ended. So a client that comes back to a quiet channel learns
+    /// whether it missed anything. The default is exact for the newest 900 000 such channels at
+    /// least. Beyond that, the channels that went first share floors by a hash of their names: a
+    /// client of one of these may get a `stream-reset` although it missed nothing.
+    pub fn gone_channels(mut self, bytes: usize) -> Self {
+        self.gone_channels = bytes;
         self
     }
 

@@ -245,7 +245,10 @@ fn through_an_outage(outage: Outage) -> Option<(usize, usize)> {
                 Outage::Answers500(time) if !over(time) => {
                     return Ok(Response::builder().status(500).body(Bytes::new()).unwrap());
                 }
-                Outage::Hangs(time) if !over(time) => std::future::pending().await,
+                Outage::Hangs(time) if !over(time) => {
+                    let left = time - start.elapsed() * SPEED;
+                    futures_timer::Delay::new(left / SPEED).await;
+                }
                 _ => {}
             }
             client.send(req).await

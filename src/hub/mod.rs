@@ -55,7 +55,7 @@ pub(crate) struct Hub {
     resets: AtomicU64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Map {
     channels: HashMap<Arc<str>, Arc<Channel>>,
     tombstones: Tombstones,
@@ -76,11 +76,16 @@ pub(crate) struct Counts {
 impl Hub {
     /// `entropy` makes the ids of this hub differ from those of all others.
     pub(crate) fn new(history: History, limits: Limits, entropy: u64) -> Self {
+        let map = Map {
+            channels: HashMap::new(),
+            tombstones: Tombstones::new(limits.gone_channels),
+            closed: false,
+        };
         Self {
             history,
             limits,
             sequence: Sequence::new(entropy),
-            map: RwLock::default(),
+            map: RwLock::new(map),
             idle: Mutex::default(),
             next_due: AtomicU64::new(u64::MAX),
             subscriptions: AtomicUsize::new(0),

@@ -304,7 +304,7 @@ impl Hub {
         }
         let first = self.sequence.draw(count);
         if self.history.replay {
-            map.tombstones.remember(&name.into(), first + count - 1);
+            map.tombstones.remember(name, first + count - 1);
         }
         (first..first + count).for_each(numbered);
         Ok(Some(first))

@@ -1,40 +1,81 @@
 //! What the hub remembers of channels that are gone: the seq of each one's newest event.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::mem;
 
-/// How many channels are remembered by name. Older ones share one general floor: it may claim a gap
-/// that a client does not have, but it never hides one.
-const NAMED: usize = 4096;
+/// A slot of a hash map: the key, the value and a byte of the map's own.
+const SLOT: usize = 2 * mem::size_of::<u64>() + 1;
 
-#[derive(Debug, Default)]
+/// The floors of channels that are gone, by a hash of their names, whose 64 bits do not collide in
+/// practice.
+///
+/// When the memory is used up, the floors that were noted first move into buckets by hash, which
+/// keep only the greatest of theirs. A bucket may claim a gap that a client does not have, if
+/// several such channels share it, but it never hides one.
+#[derive(Debug)]
 pub(super) struct Tombstones {
-    named: HashMap<Arc<str>, u64>,
-    by_age: VecDeque<(Arc<str>, u64)>,
-    general: u64,
+    hasher: RandomState,
+    /// Takes half of the floors that are known exactly, and then becomes `old`.
+    young: HashMap<u64, u64>,
+    old: HashMap<u64, u64>,
+    half: usize,
+    /// Empty until the first floors move there.
+    buckets: Vec<u64>,
+    most_buckets: usize,
 }
 
 impl Tombstones {
+    /// Takes about `bytes` at most: three quarters for exact floors, a quarter for buckets.
+    pub(super) fn new(bytes: usize) -> Self {
+        let power = |count: usize| 1 << count.max(8).ilog2();
+        // A hash map has a power of two of slots, and fills seven eighths of them.
+        let slots: usize = power(bytes / 4 * 3 / 2 / SLOT);
+        Self {
+            hasher: RandomState::new(),
+            young: HashMap::new(),
+            old: HashMap::new(),
+            half: slots / 8 * 7,
+            buckets: Vec::new(),
+            most_buckets: power(bytes / 4 / mem::size_of::<u64>()),
+        }
+    }
+
     /// Leaves a tombstone: the channel's events up to `floor` are gone.
-    pub(super) fn remember(&mut self, name: &Arc<str>, floor: u64) {
-        if floor <= self.general {
+    pub(super) fn remember(&mut self, name: &str, floor: u64) {
+        let hash = self.hasher.hash_one(name);
+        if floor <= self.floor(hash) {
             return;
         }
-        self.named.insert(name.clone(), floor);
-        self.by_age.push_back((name.clone(), floor));
-        while self.by_age.len() > NAMED {
-            let Some((name, floor)) = self.by_age.pop_front() else { return };
-            // Unless a later entry of the same name took its place.
-            if self.named.get(&name) == Some(&floor) {
-                self.named.remove(&name);
-                self.general = self.general.max(floor);
+        if self.young.len() == self.half && !self.young.contains_key(&hash) {
+            self.make_room();
+        }
+        self.young.insert(hash, floor);
+    }
+
+    /// The floor that a new channel of this name starts with.
+    pub(super) fn recall(&self, name: &str) -> u64 {
+        self.floor(self.hasher.hash_one(name))
+    }
+
+    fn floor(&self, hash: u64) -> u64 {
+        let exact = self.young.get(&hash).or_else(|| self.old.get(&hash));
+        exact.or_else(|| self.buckets.get(self.bucket(hash))).copied().unwrap_or(0)
+    }
+
+    fn make_room(&mut self) {
+        self.buckets.resize(self.most_buckets, 0);
+        let young = mem::take(&mut self.young);
+        for (hash, floor) in mem::replace(&mut self.old, young) {
+            let bucket = self.bucket(hash);
+            if let Some(greatest) = self.buckets.get_mut(bucket) {
+                *greatest = floor.max(*greatest);
             }
         }
     }
 
-    /// The floor that a new channel of this name starts with.
-    pub(super) fn recall(&mut self, name: &str) -> u64 {
-        self.named.remove(name).unwrap_or(self.general)
+    fn bucket(&self, hash: u64) -> usize {
+        hash as usize & (self.most_buckets - 1)
     }
 }
 
@@ -42,30 +83,58 @@ impl Tombstones {
 mod tests {
     use super::*;
 
-    #[test]
-    fn names_beyond_the_table_fall_back_to_a_floor_that_hides_nothing() {
-        let mut tombstones = Tombstones::default();
-        for seq in 1..=NAMED as u64 + 2 {
-            tombstones.remember(&seq.to_string().into(), seq);
+    fn filled(bytes: usize, names: u64) -> Tombstones {
+        let mut tombstones = Tombstones::new(bytes);
+        for seq in 1..=names {
+            tombstones.remember(&seq.to_string(), seq);
         }
-        assert_eq!(tombstones.general, 2);
-        assert_eq!(
-            (tombstones.recall("1"), tombstones.recall("2"), tombstones.recall("3")),
-            (2, 2, 3)
-        );
-        assert_eq!(tombstones.recall("never"), 2);
-        assert_eq!(tombstones.recall("3"), 2, "a floor is handed to the channel that comes back");
+        tombstones
+    }
+
+    /// For how many of the names another floor is recalled than was remembered.
+    fn wrong(tombstones: &Tombstones, names: u64) -> usize {
+        let recalled = |seq: &u64| tombstones.recall(&seq.to_string());
+        assert!((1..=names).all(|seq| recalled(&seq) >= seq), "a gap is hidden");
+        (1..=names).filter(|seq| recalled(seq) != *seq).count()
+    }
+
+    #[test]
+    fn floors_are_exact_up_to_the_bound_and_beyond_it_wrong_only_where_buckets_are_shared() {
+        let bytes = 1 << 20;
+        let tombstones = filled(bytes, 1);
+        let (exact, buckets) = (2 * tombstones.half as u64, tombstones.most_buckets as u64);
+        assert_eq!((exact, buckets), (28_672, 32_768));
+        assert_eq!(wrong(&filled(bytes, exact), exact), 0);
+        // Half of the exact floors have moved into the buckets. Those that share one with a younger
+        // floor are wrong: 1 - (1 - e^-x) / x of them, with x floors in each bucket.
+        let names = exact + 1;
+        let moved = (exact / 2) as f64;
+        let load = moved / buckets as f64;
+        let expected = moved * (1.0 - (1.0 - (-load).exp()) / load);
+        let wrong = wrong(&filled(bytes, names), names) as f64;
+        assert!((0.9..1.1).contains(&(wrong / expected)), "{wrong} of {moved}, not {expected}");
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        for bytes in [0, 1, 1000, 1 << 16, 1 << 20] {
+            let tombstones = filled(bytes, 200_000);
+            let slots = |map: &HashMap<u64, u64>| map.capacity() / 7 * 8;
+            let used = (slots(&tombstones.young) + slots(&tombstones.old)) * SLOT
+                + tombstones.buckets.capacity() * mem::size_of::<u64>();
+            assert!(used <= bytes.max(500), "{used} of {bytes}");
+        }
     }
 
     #[test]
     fn a_name_that_comes_and_goes_keeps_its_newest_floor_and_one_place() {
-        let mut tombstones = Tombstones::default();
-        let name: Arc<str> = "a".into();
-        for seq in 1..=3 * NAMED as u64 {
-            assert!(tombstones.recall("a") >= seq.saturating_sub(1));
-            tombstones.remember(&name, seq);
+        let mut tombstones = Tombstones::new(1 << 10);
+        for seq in 1..=100_000 {
+            assert_eq!(tombstones.recall("a"), seq - 1);
+            tombstones.remember("a", seq);
         }
-        assert!(tombstones.named.len() == 1 && tombstones.by_age.len() <= NAMED);
-        assert_eq!(tombstones.general, 0);
+        assert_eq!((tombstones.young.len(), tombstones.old.len()), (1, 0));
+        tombstones.remember("a", 5);
+        assert_eq!(tombstones.recall("a"), 100_000);
     }
 }
