@@ -45,6 +45,11 @@ impl History {
     }
 
     /// Sets how long a channel keeps an event; default 5 minutes, more than zero.
+    ///
+    /// A new subscription never gets an older event. No timer frees the memory: each publication,
+    /// subscription and keep-alive of the stream looks at up to two channels that are due. A quiet
+    /// channel is due no later than when its newest event is too old; until then, older ones may
+    /// stay with it.
     pub fn age(mut self, age: Duration) -> Self {
         self.age = age;
         self

@@ -1,6 +1,6 @@
 //! The hub against a model too simple to be wrong: a `Vec` of all events ever published, what each
-//! channel still keeps of them, and where each subscription is. Whatever is done, every poll
-//! returns what the model says, byte for byte.
+//! channel still keeps of them, when the hub looks for what is too old, and where each subscription
+//! is. Whatever is done, every poll returns what the model says, byte for byte.
 
 mod common;
 
@@ -31,9 +31,10 @@ struct Setup {
     replay: bool,
     events: usize,
     bytes: usize,
-    /// In seconds, like all times here.
+    /// In milliseconds, like all times here.
     age: u64,
     item: usize,
+    channels: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -47,6 +48,7 @@ enum Op {
     PollAll(usize),
     Drop(usize),
     Reconnect(usize),
+    /// In seconds.
     Advance(u64),
     Stats,
     CloseChannel(Name),
@@ -86,13 +88,15 @@ fn setup() -> impl Strategy<Value = Setup> {
         prop_oneof![2 => Just(1 << 20), 1 => 1..400usize],
         prop_oneof![1 => Just(300), 1 => 1..=4u64],
         prop_oneof![1 => Just(64 << 10), 1 => 1..300usize],
+        prop_oneof![2 => Just(usize::MAX), 1 => 1..=3usize],
     )
-        .prop_map(|(replay, events, bytes, age, item)| Setup {
+        .prop_map(|(replay, events, bytes, seconds, item, channels)| Setup {
             replay,
             events,
             bytes,
-            age,
+            age: 1000 * seconds,
             item,
+            channels,
         })
 }
 
@@ -139,6 +143,8 @@ struct Model {
     /// All lives of all channels: when a channel is closed, its next life begins. Collecting a
     /// channel changes nothing here.
     lives: Vec<Life>,
+    /// When the hub looks at a channel for what is too old. `None` is one that is gone by now.
+    queue: Vec<(u64, Option<usize>)>,
     closed: bool,
     subscriptions: u64,
     delivered: u64,
@@ -186,6 +192,11 @@ impl Life {
         self.kept.last().copied().unwrap_or(self.gone)
     }
 
+    /// Whether the hub has the channel.
+    fn is_there(&self) -> bool {
+        self.readers > 0 || !self.kept.is_empty()
+    }
+
     fn lose_oldest(&mut self) {
         self.gone = self.kept.remove(0);
     }
@@ -194,14 +205,14 @@ impl Life {
 impl Model {
     fn new(setup: Setup, epoch: String) -> Self {
         let lives = NAMES.map(|name| Life::new(name, 0)).into();
-        let (events, closed) = (Vec::new(), false);
         Self {
             setup,
             epoch,
             now: 0,
-            events,
+            events: Vec::new(),
             lives,
-            closed,
+            queue: Vec::new(),
+            closed: false,
             subscriptions: 0,
             delivered: 0,
             resets: 0,
@@ -239,9 +250,68 @@ impl Model {
         }
     }
 
+    /// The hub looks at two channels at most, each when what was its newest event at the last look
+    /// is too old.
+    fn sweep(&mut self) {
+        for _ in 0..2 {
+            let due = (0..self.queue.len()).filter(|&at| self.queue[at].0 <= self.now);
+            let Some(first) = due.min_by_key(|&at| self.queue[at].0) else { return };
+            if let (_, Some(life)) = self.queue.swap_remove(first) {
+                self.expire(life);
+                self.enqueue(life);
+            }
+        }
+    }
+
+    fn enqueue(&mut self, life: usize) {
+        if self.queue.iter().any(|&(_, queued)| queued == Some(life)) {
+            return;
+        }
+        if let Some(&newest) = self.lives[life].kept.last() {
+            self.queue.push((self.event(newest).at + self.setup.age, Some(life)));
+        }
+    }
+
+    /// Whether there is room for this many new channels, after evicting as many as need be.
+    fn make_room(&mut self, more: usize) -> bool {
+        let lives = NAMES.map(|name| self.life(name));
+        let there = lives.iter().filter(|&&life| self.lives[life].is_there()).count();
+        let mut idle: Vec<usize> = lives.into();
+        idle.retain(|&life| self.lives[life].is_there() && self.lives[life].readers == 0);
+        idle.sort_by_key(|&life| self.lives[life].newest());
+        let over = (there + more).saturating_sub(self.setup.channels);
+        if over > idle.len() {
+            return false;
+        }
+        idle[..over].iter().for_each(|&life| self.lose_all(life));
+        true
+    }
+
+    fn lose_all(&mut self, life: usize) {
+        self.lives[life].gone = self.lives[life].newest();
+        self.lives[life].kept.clear();
+        self.collect(life);
+    }
+
+    /// The hub forgets a channel with neither readers nor events; a new one may come.
+    fn collect(&mut self, life: usize) {
+        if !self.lives[life].is_there() {
+            self.unqueue(life);
+        }
+    }
+
+    fn unqueue(&mut self, life: usize) {
+        let queued = self.queue.iter_mut().filter(|(_, queued)| *queued == Some(life));
+        queued.for_each(|(_, queued)| *queued = None);
+    }
+
     fn publish(&mut self, name: Name, event: Published) {
         self.events.push(event);
         let (life, seq) = (self.life(name), self.clock());
+        if self.setup.replay && !self.lives[life].is_there() && !self.make_room(1) {
+            self.lives[life].gone = seq;
+            return;
+        }
         self.lives[life].kept.push(seq);
         self.expire(life);
         while self.lives[life].kept.len() > 1
@@ -251,15 +321,15 @@ impl Model {
             self.lives[life].lose_oldest();
         }
         self.keep_for_someone(life);
+        self.enqueue(life);
     }
 
     /// Without replay, a channel without readers keeps nothing.
     fn keep_for_someone(&mut self, life: usize) {
-        let life = &mut self.lives[life];
-        if !self.setup.replay && life.readers == 0 {
-            life.gone = life.newest();
-            life.kept.clear();
+        if !self.setup.replay && self.lives[life].readers == 0 {
+            self.lose_all(life);
         }
+        self.collect(life);
     }
 
     fn subscribe(&mut self, names: &[Name], after: Option<&str>) -> Reader {
@@ -273,9 +343,24 @@ impl Model {
         if self.closed {
             return reader;
         }
-        self.subscriptions += 1;
+        self.sweep();
         let lives: Vec<usize> = names.iter().map(|name| self.life(name)).collect();
-        lives.iter().for_each(|&life| self.expire(life));
+        let (known, missing): (Vec<usize>, Vec<usize>) =
+            lives.iter().partition(|&&life| self.lives[life].is_there());
+        for &life in &known {
+            self.lives[life].readers += 1;
+            self.expire(life);
+        }
+        if !self.make_room(missing.len()) {
+            for life in known {
+                self.lives[life].readers -= 1;
+                self.collect(life);
+            }
+            reader.ended = true;
+            return reader;
+        }
+        self.subscriptions += 1;
+        missing.into_iter().for_each(|life| self.lives[life].readers += 1);
         if let Some(id) = after.filter(|_| self.setup.replay) {
             let own = (0..=self.clock()).find(|&seq| self.id(seq) == id);
             let kept = lives.iter().flat_map(|&life| &self.lives[life].kept);
@@ -287,7 +372,6 @@ impl Model {
             }
         }
         for life in lives {
-            self.lives[life].readers += 1;
             let came_late = self.lives[life].gone > reader.at;
             reader.legs.push(Leg { life, announced: 0, came_late });
         }
@@ -375,6 +459,7 @@ impl Model {
 
     fn close_channel(&mut self, name: Name) {
         let (life, clock) = (self.life(name), self.clock());
+        self.unqueue(life);
         self.lives[life].end = Some(clock);
         self.lives.push(Life::new(name, self.lives[life].newest()));
     }
@@ -387,11 +472,13 @@ impl Model {
             // What is left belongs to the remaining readers, whatever its age, and is not counted.
             return stats;
         }
+        while self.queue.iter().any(|&(due, _)| due <= self.now) {
+            self.sweep();
+        }
         for life in NAMES.map(|name| self.life(name)) {
             self.expire(life);
-            let Life { kept, readers, .. } = &self.lives[life];
-            stats.channels += u64::from(*readers > 0 || !kept.is_empty());
-            stats.retained_bytes += self.bytes(kept) as u64;
+            stats.channels += u64::from(self.lives[life].is_there());
+            stats.retained_bytes += self.bytes(&self.lives[life].kept) as u64;
         }
         stats
     }
@@ -427,8 +514,8 @@ impl Pair {
         let timer = ManualTimer::new();
         let history = if setup.replay { History::default() } else { History::none() };
         let history =
-            history.events(setup.events).bytes(setup.bytes).age(Duration::from_secs(setup.age));
-        let limits = Limits::default().item(setup.item);
+            history.events(setup.events).bytes(setup.bytes).age(Duration::from_millis(setup.age));
+        let limits = Limits::default().item(setup.item).hub_channels(setup.channels);
         let stream = EventStream::builder()
             .history(history)
             .limits(limits)
@@ -440,7 +527,9 @@ impl Pair {
         Self { stream, timer, model, clients: Vec::new() }
     }
 
+    /// Time goes on a little each time, so that no two channels fall due together.
     fn apply(&mut self, op: &Op) -> Check {
+        self.advance(1);
         match op {
             Op::Publish(name, draft) => {
                 self.publish(name, std::slice::from_ref(draft), |stream, mut events| {
@@ -472,8 +561,7 @@ impl Pair {
                 pair.subscribe(&names, Some(&id))
             }),
             Op::Advance(seconds) => {
-                self.timer.advance(Duration::from_secs(*seconds));
-                self.model.now += seconds;
+                self.advance(1000 * seconds);
                 Ok(())
             }
             Op::Stats => {
@@ -488,9 +576,15 @@ impl Pair {
             Op::Close => {
                 block_on(self.stream.close());
                 self.model.closed = true;
+                self.model.queue.clear();
                 Ok(())
             }
         }
+    }
+
+    fn advance(&mut self, milliseconds: u64) {
+        self.timer.advance(Duration::from_millis(milliseconds));
+        self.model.now += milliseconds;
     }
 
     fn publish(
@@ -526,6 +620,7 @@ impl Pair {
                 prop_assert!(!model.closed, "accepted after the close");
                 prop_assert!(kept(bytes), "{} bytes accepted", bytes);
                 prop_assert_eq!(given, ids);
+                model.sweep();
                 published.into_iter().for_each(|event| model.publish(name, event));
             }
             Err(PublishError::Closed) => prop_assert!(model.closed),
@@ -650,4 +745,36 @@ fn a_stream_that_has_read_all_up_to_the_close_of_a_channel_just_ends() {
         stream.try_publish("b", Event::new("e")).unwrap();
     }
     assert_eq!(ready(&mut both), (vec![], true));
+}
+
+/// A channel used to keep its last events for ever while it had readers, because only channels
+/// without readers were looked at.
+#[test]
+fn events_that_are_too_old_go_when_anything_is_published_though_their_channel_has_a_reader() {
+    let timer = ManualTimer::new();
+    let age = Duration::from_secs(4);
+    let history = History::default().age(age);
+    let stream = EventStream::builder().history(history).timer(timer.clone()).build().unwrap();
+    let mut read = [stream.subscribe("a"), stream.subscribe(["a", "b"])];
+    let mut unread = [stream.subscribe("a"), stream.subscribe(["a", "b"])];
+    let last = stream.try_publish("a", Event::new("e")).unwrap();
+    read.iter_mut().for_each(|reader| assert_eq!(ready(reader).0.len(), 1));
+
+    timer.advance(age);
+    let next = stream.try_publish("c", Event::new("e")).unwrap();
+    for reader in &mut read {
+        assert_eq!(ready(reader), (vec![], false), "missed nothing");
+    }
+    let start = last.as_ref().replace("-1", "-0");
+    for reader in &mut unread {
+        let data = r#"{"channels":["a"],"reason":"lagged"}"#;
+        let reset = format!("id: {start}\nevent: stream-reset\ndata: {data}\n\n");
+        assert_eq!(ready(reader), (vec![reset.into()], false));
+    }
+    // The channel and its readers go on as before.
+    let live = stream.try_publish("a", Event::new("live")).unwrap();
+    for reader in read.iter_mut().chain(&mut unread) {
+        let frame = format!("id: {live}\nevent: live\ndata: \n\n");
+        assert_eq!(ready(reader), (vec![frame.into()], false), "after {next}");
+    }
 }

@@ -279,6 +279,43 @@ fn a_reader_that_joins_while_the_channel_is_collected_gets_what_comes() {
     });
 }
 
+/// The sweep of one publisher finds a channel empty and takes it out of the map, while another
+/// publishes to it.
+#[test]
+fn an_event_that_comes_while_its_channel_expires_is_kept() {
+    model(|| {
+        let timer = ManualTimer::new();
+        let stream = EventStream::builder().timer(timer.clone()).build().unwrap();
+        let old = publish(&stream, "a");
+        timer.advance(Duration::from_secs(300));
+        let thread = publisher(&stream, "a");
+        publish(&stream, "b");
+        let id = thread.join().unwrap().to_string();
+        let mut returning = stream.subscribe_after("a", old.as_ref());
+        assert_eq!(receive(&mut returning, 1), [id]);
+    });
+}
+
+/// Another reader takes a channel that was to make room, after it was counted.
+#[test]
+fn a_subscription_that_is_refused_while_another_comes_has_evicted_nothing() {
+    model(|| {
+        let limits = eventstream::Limits::default().hub_channels(2);
+        let stream = EventStream::builder().limits(limits).build().unwrap();
+        let origin = stream.subscribe("a").last_event_id();
+        let [id, _] = ["a", "b"].map(|channel| publish(&stream, channel).to_string());
+        let other = stream.clone();
+        let thread = thread::spawn(move || other.try_subscribe("b", None).ok());
+        let both = stream.try_subscribe(["x", "y"], None).ok();
+        let b = thread.join().unwrap();
+        assert_ne!(both.is_some(), b.is_some());
+        if both.is_none() {
+            let mut returning = stream.subscribe_after("a", origin.as_ref());
+            assert_eq!(receive(&mut returning, 1), [id]);
+        }
+    });
+}
+
 /// A read that is dropped in favour of another future leaves nothing behind that makes the next
 /// read miss an event.
 #[test]

@@ -8,7 +8,7 @@ use allocation_counter::{measure, AllocationInfo};
 use bytes::Bytes;
 use common::ready;
 use eventstream::test_util::ManualTimer;
-use eventstream::{Event, EventStream, History, Subscription};
+use eventstream::{Event, EventStream, History, Limits, Subscription};
 use futures::{FutureExt, StreamExt};
 
 const KIB: usize = 1 << 10;
@@ -251,6 +251,91 @@ fn abandoned_channels_are_all_collected() {
         assert_eq!(stats.retained_bytes, 0);
         // The table of tombstones, and the buffers of the emptied maps.
         assert!(cost.left <= 128 * N);
+    }
+}
+
+/// A closed channel used to wait in the hub until its events would have been too old.
+#[test]
+fn channels_that_are_closed_leave_nothing_though_their_events_would_never_be_too_old() {
+    for limits in [Limits::default(), Limits::default().hub_channels(1 << 20)] {
+        for history in [History::default(), History::none()] {
+            let history = history.age(Duration::MAX);
+            let stream =
+                EventStream::builder().history(history).limits(limits.clone()).build().unwrap();
+            let stays = stream.subscribe("stays");
+            stream.try_publish("stays", Event::default()).unwrap();
+            let come_and_go = |times: usize| {
+                for _ in 0..times {
+                    let reader = stream.subscribe("a");
+                    stream.try_publish("a", Event::default()).unwrap();
+                    drop(reader);
+                    stream.close_channel("a");
+                }
+            };
+            // The table of tombstones fills up first.
+            come_and_go(10_000);
+            let (cost, ()) = cost(|| come_and_go(250_000));
+            println!("{} bytes left, {} at most", cost.left, cost.most);
+            assert!(cost.most <= 128 * KIB);
+            drop(stays);
+        }
+    }
+}
+
+#[test]
+fn many_channels_that_are_closed_at_once_are_all_freed() {
+    const N: usize = 10_000;
+    for limits in [Limits::default(), Limits::default().hub_channels(N)] {
+        let history = History::default().age(Duration::MAX);
+        let stream = EventStream::builder().history(history).limits(limits).build().unwrap();
+        let names: Vec<String> = (0..N).map(|n| format!("channel {n}")).collect();
+        let publish_and_close = || {
+            names.iter().for_each(|name| drop(stream.try_publish(name, event()).unwrap()));
+            names.iter().for_each(|name| stream.close_channel(name));
+        };
+        // The table of tombstones and the buffer of the emptied map stay.
+        publish_and_close();
+        let (cost, ()) = cost(publish_and_close);
+        println!("{} KiB left of {} KiB", cost.left / KIB, cost.most / KIB);
+        assert!(cost.most > N * 256 && cost.left <= 64 * KIB);
+    }
+}
+
+/// A channel with a reader used to keep its last events for ever.
+#[test]
+fn channels_that_are_read_keep_nothing_that_is_too_old() {
+    const N: usize = 100;
+    let event = || Event::default().data("x".repeat(10 * KIB));
+    for (publish_elsewhere, keep_alive) in [(true, false), (false, true)] {
+        let timer = ManualTimer::new();
+        let builder = EventStream::builder().timer(timer.clone());
+        let stream = builder.keep_alive(Duration::from_secs(30)).build().unwrap();
+        let names: Vec<String> = (0..N).map(|n| format!("channel {n}")).collect();
+        let mut bodies: Vec<_> =
+            names.iter().map(|name| stream.subscribe(name).into_body()).collect();
+        let mut read = || {
+            for body in &mut bodies {
+                while body.next().now_or_never().is_some() {}
+            }
+        };
+        read();
+        stream.try_publish("elsewhere", event()).unwrap();
+        let (cost, ()) = cost(|| {
+            names.iter().for_each(|name| drop(stream.try_publish(name, event()).unwrap()));
+            read();
+            timer.advance(Duration::from_secs(300));
+            if keep_alive {
+                // Each of these bodies hands out a keep-alive, which looks at up to two channels.
+                read();
+            }
+            if publish_elsewhere {
+                for _ in 0..N / 2 + 1 {
+                    stream.try_publish("elsewhere", Event::default()).unwrap();
+                }
+            }
+        });
+        println!("{} bytes left per channel", cost.left / N);
+        assert!(cost.most > N * 10 * KIB && cost.left <= N * 512);
     }
 }
 

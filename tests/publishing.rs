@@ -676,6 +676,39 @@ fn a_refused_subscription_costs_no_idle_channel_its_events() {
     assert!(!kept.contains("stream-reset"), "{kept}");
 }
 
+/// What counted as evictable used to include channels that had subscribers again, and those that
+/// the subscription itself asked for. So one channel lost its events before there was no other.
+#[test]
+fn a_refused_subscription_evicts_nothing_for_the_channels_that_it_could_have_had() {
+    let (stream, start) = limited(Limits::default().hub_channels(2));
+    for channel in ["a", "b"] {
+        stream.try_publish(channel, Event::new(channel).id(channel)).unwrap();
+    }
+    assert_eq!(stream.try_subscribe(["a", "x", "y"], None).unwrap_err(), SubscribeError::Full);
+    let a = stream.subscribe("a");
+    assert_eq!(stream.try_subscribe(["x", "y"], None).unwrap_err(), SubscribeError::Full);
+    assert_eq!(stream.try_subscribe(["b", "x"], None).unwrap_err(), SubscribeError::Full);
+    assert_eq!(text(&mut stream.subscribe_after("b", &start)), "id: b\nevent: b\ndata: \n\n");
+    assert_eq!(text(&mut stream.subscribe_after("a", &start)), "id: a\nevent: a\ndata: \n\n");
+    // What can be made is made: `b` gives way.
+    let x = stream.try_subscribe(["a", "x"], None).unwrap();
+    assert_eq!(stream.stats().channels, 2);
+    drop((a, x));
+    assert_eq!(text(&mut stream.subscribe_after("b", &start)), evicted(&start, json!(["b"])));
+}
+
+/// The order used to be that in which the channels were left alone, whatever came to them later.
+#[test]
+fn the_channel_that_gives_way_is_the_one_whose_newest_event_is_oldest() {
+    let (stream, start) = limited(Limits::default().hub_channels(2));
+    for channel in ["a", "b", "a", "c"] {
+        stream.try_publish(channel, Event::new(channel).id(channel)).unwrap();
+    }
+    let a = text(&mut stream.subscribe_after("a", &start));
+    assert_eq!(a, "id: a\nevent: a\ndata: \n\n".repeat(2));
+    assert_eq!(text(&mut stream.subscribe_after("b", &start)), evicted(&start, json!(["b"])));
+}
+
 #[test]
 fn a_publisher_of_one_channel_follows_its_name_when_the_channel_goes() {
     for history in [History::default(), History::none()] {

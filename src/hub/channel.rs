@@ -24,8 +24,12 @@ pub(super) struct ChannelState {
     /// No longer in the hub's map: whoever finds this asks the map again.
     pub(super) gone: bool,
     pub(super) closed: Option<Closed>,
-    /// In the hub's queue of idle channels.
-    pub(super) queued: bool,
+    /// In the hub's queue of channels that keep events.
+    pub(super) aging: bool,
+    /// In the hub's queue of channels to evict.
+    pub(super) idle: bool,
+    /// Counted by the hub as one that can be evicted.
+    pub(super) evictable: bool,
     pub(super) unread: Unread,
 }
 

@@ -8,7 +8,7 @@
 //!
 //! # Lock order
 //!
-//! Map, then channel, then either the idle queue or a reader's marks. No user code (wakers and
+//! Map, then channel, then one of the two queues or a reader's marks. No user code (wakers and
 //! their drops) runs under any of these locks.
 
 mod channel;
@@ -19,11 +19,12 @@ mod gc;
 mod held;
 mod log;
 mod publish;
+mod queue;
 mod sequence;
 mod subscribe;
 mod tombstones;
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 
 use crate::limits::{History, Limits};
 use crate::sync::{Arc, AtomicU64, AtomicUsize, Mutex, Ordering, RwLock};
@@ -34,8 +35,8 @@ use channel::Closed;
 pub(crate) use cursor::Cursor;
 pub(crate) use error::Refused;
 pub use error::SubscribeError;
-use gc::Idle;
 pub(crate) use publish::{is_blank, Accepted, CachedChannel, Tap, Target};
+use queue::Queue;
 use sequence::Sequence;
 pub(crate) use subscribe::Start;
 use tombstones::Tombstones;
@@ -46,9 +47,14 @@ pub(crate) struct Hub {
     limits: Limits,
     sequence: Sequence,
     map: RwLock<Map>,
-    idle: Mutex<BinaryHeap<Idle>>,
-    /// When the first of the idle channels may be due, to be read without the lock.
+    /// The channels that keep events, by the time when these may be too old.
+    aging: Mutex<Queue>,
+    /// When the first of them is due, to be read without the lock.
     next_due: AtomicU64,
+    /// The channels that can be evicted, by the seq of their newest event; empty without a limit.
+    idle: Mutex<Queue>,
+    /// How many channels can be evicted. The queue may also hold some that have subscribers again.
+    evictable: AtomicUsize,
     subscriptions: AtomicUsize,
     /// Events handed out that no channel in the map counts.
     delivered: AtomicU64,
@@ -86,8 +92,10 @@ impl Hub {
             limits,
             sequence: Sequence::new(entropy),
             map: RwLock::new(map),
-            idle: Mutex::default(),
+            aging: Mutex::default(),
             next_due: AtomicU64::new(u64::MAX),
+            idle: Mutex::default(),
+            evictable: AtomicUsize::new(0),
             subscriptions: AtomicUsize::new(0),
             delivered: AtomicU64::new(0),
             resets: AtomicU64::new(0),
@@ -125,6 +133,7 @@ impl Hub {
             drop(state);
             channel.wake(woken);
         }
+        self.aging.lock().clear();
         self.idle.lock().clear();
         trace::debug!(target: "eventstream::close", "closed");
     }
@@ -156,22 +165,21 @@ impl Hub {
     }
 
     /// The channel of this name, made if there is none. `None` if the hub is full and every channel
-    /// has subscribers; otherwise the subscriber-less channel whose events are oldest makes room.
+    /// has subscribers.
     fn get_or_create(&self, map: &mut Map, name: &str) -> Option<Arc<Channel>> {
         if let Some(channel) = map.channels.get(name) {
             return Some(channel.clone());
         }
-        while map.channels.len() >= self.limits.hub_channels {
-            let Idle { channel, .. } = self.idle.lock().pop()?;
-            let mut state = channel.lock();
-            state.queued = false;
-            if state.subscribers == 0 && !state.gone {
-                self.collect(map, &channel, &mut state);
-            }
-        }
+        self.make_room(map, 1).then(|| map.create(name))
+    }
+}
+
+impl Map {
+    /// Makes a channel that is not there yet.
+    fn create(&mut self, name: &str) -> Arc<Channel> {
         let name: Arc<str> = name.into();
-        let channel = Arc::new(Channel::new(name.clone(), map.tombstones.recall(&name)));
-        map.channels.insert(name, channel.clone());
-        Some(channel)
+        let channel = Arc::new(Channel::new(name.clone(), self.tombstones.recall(&name)));
+        self.channels.insert(name, channel.clone());
+        channel
     }
 }

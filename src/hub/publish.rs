@@ -249,9 +249,8 @@ impl Hub {
             tap.numbered(|| self.sequence.id(seq));
         }
         let yields = state.should_yield(drafts.len(), bytes, &self.history);
-        if state.subscribers == 0 {
-            self.queue_idle(channel, &mut state);
-        }
+        self.queue_aging(channel, &mut state);
+        self.offer(channel, &mut state);
         drop(state);
         channel.wake(woken);
         trace::trace!(

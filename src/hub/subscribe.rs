@@ -25,9 +25,6 @@ impl Hub {
     ) -> Result<Cursor, SubscribeError> {
         self.check_names(names)?;
         self.sweep(now);
-        if !self.has_room_for(names) {
-            return Err(SubscribeError::Full);
-        }
         let room = |count: usize| (count < self.limits.subscriptions).then_some(count + 1);
         let counted =
             self.subscriptions.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok();
@@ -35,17 +32,9 @@ impl Hub {
             let closed = self.is_closed();
             return Err(if closed { SubscribeError::Closed } else { SubscribeError::Full });
         }
-        let mut channels = Vec::with_capacity(names.len());
-        for name in names {
-            match self.join(name.as_ref(), now) {
-                Ok(channel) => channels.push(channel),
-                Err(refused) => {
-                    channels.iter().for_each(|channel| self.leave(channel, channel.lock()));
-                    self.subscriptions.fetch_sub(1, Ordering::Relaxed);
-                    return Err(refused);
-                }
-            }
-        }
+        let channels = self.join_all(names, now).inspect_err(|_| {
+            self.subscriptions.fetch_sub(1, Ordering::Relaxed);
+        })?;
         let position = self.position(&channels, start);
         Ok(Cursor::new(self.clone(), channels, position))
     }
@@ -69,19 +58,6 @@ impl Hub {
             return Err(SubscribeError::ChannelName { size: long.len(), limit });
         }
         Ok(())
-    }
-
-    /// Whether these channels exist or can be made. Asked first, so that a subscription which will
-    /// be refused costs no idle channel its events.
-    fn has_room_for(&self, names: &[impl AsRef<str>]) -> bool {
-        if self.limits.hub_channels == usize::MAX {
-            return true;
-        }
-        let map = self.map.read();
-        let missing = names.iter().filter(|name| !map.channels.contains_key(name.as_ref())).count();
-        missing == 0
-            || map.closed
-            || map.channels.len() + missing <= self.limits.hub_channels + self.idle.lock().len()
     }
 
     /// The seq to start after; `None` if the id names no place. The channels have been joined, so
@@ -117,32 +93,52 @@ impl Hub {
         }
     }
 
-    fn join(&self, name: &str, now: u64) -> Result<Arc<Channel>, SubscribeError> {
-        loop {
-            let known = {
-                let map = self.map.read();
-                if map.closed {
-                    return Err(SubscribeError::Closed);
-                }
-                map.channels.get(name).cloned()
-            };
-            let channel = match known {
-                Some(channel) => channel,
-                None => {
-                    let mut map = self.map.write();
-                    if map.closed {
-                        return Err(SubscribeError::Closed);
-                    }
-                    self.get_or_create(&mut map, name).ok_or(SubscribeError::Full)?
-                }
-            };
-            let mut state = channel.lock();
-            if !state.gone {
-                state.subscribers += 1;
-                state.log.expire(now, &self.history);
-                drop(state);
-                return Ok(channel);
+    /// Joins all of these channels or none, making those that there are not. Unless all can be
+    /// joined, no channel is evicted.
+    fn join_all(
+        &self,
+        names: &[impl AsRef<str>],
+        now: u64,
+    ) -> Result<Vec<Arc<Channel>>, SubscribeError> {
+        {
+            let map = self.map.read();
+            if map.closed {
+                return Err(SubscribeError::Closed);
+            }
+            let known = names.iter().map(|name| map.channels.get(name.as_ref()).cloned());
+            if let Some(known) = known.collect::<Option<Vec<_>>>() {
+                known.iter().for_each(|channel| self.join(channel, now));
+                return Ok(known);
             }
         }
+        let mut map = self.map.write();
+        if map.closed {
+            return Err(SubscribeError::Closed);
+        }
+        let known = names.iter().filter_map(|name| map.channels.get(name.as_ref()).cloned());
+        let known: Vec<_> = known.collect();
+        // Joined first, so that none of them is evicted to make room for the others.
+        known.iter().for_each(|channel| self.join(channel, now));
+        if !self.make_room(&mut map, names.len() - known.len()) {
+            known.iter().for_each(|channel| self.leave_in(&mut map, channel));
+            return Err(SubscribeError::Full);
+        }
+        let join = |name: &str| match map.channels.get(name) {
+            Some(known) => known.clone(),
+            None => {
+                let channel = map.create(name);
+                self.join(&channel, now);
+                channel
+            }
+        };
+        Ok(names.iter().map(AsRef::as_ref).map(join).collect())
+    }
+
+    /// Counts one subscriber more. The map is locked, so the channel is in it and stays there.
+    fn join(&self, channel: &Channel, now: u64) {
+        let mut state = channel.lock();
+        state.subscribers += 1;
+        self.keep(&mut state);
+        state.log.expire(now, &self.history);
     }
 }

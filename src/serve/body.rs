@@ -126,7 +126,11 @@ impl Live {
         let wrote = std::mem::take(&mut self.wrote);
         let Some(every) = self.settings.keep_alive else { return Poll::Pending };
         let due = self.keep_alive.poll(&self.settings.clock, every, wrote, cx);
-        due.map(|()| Some(Bytes::from_static(control::KEEP_ALIVE)))
+        due.map(|()| {
+            // Where nothing is published either, nobody else looks for what is too old.
+            self.events.sweep(self.settings.clock.now());
+            Some(Bytes::from_static(control::KEEP_ALIVE))
+        })
     }
 }
 

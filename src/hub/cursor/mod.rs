@@ -81,6 +81,11 @@ impl Cursor {
         (self.hub.history.replay && !self.legs.are_unknown()).then(|| self.last_event_id())
     }
 
+    /// Looks for events of any channel that are too old, on behalf of a hub that is silent.
+    pub(crate) fn sweep(&self, now: u64) {
+        self.hub.sweep(now);
+    }
+
     fn release(&mut self) {
         let hub = &self.hub;
         match std::mem::replace(&mut self.legs, Legs::Ended) {
