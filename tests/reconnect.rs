@@ -329,6 +329,38 @@ fn a_publishers_id_is_a_place_while_it_is_kept() {
 }
 
 #[test]
+fn stream_open_repeats_a_publishers_id_that_was_placed() {
+    // Two processes that got the same events from elsewhere.
+    let origins = [(); 2].map(|()| quiet().build().unwrap());
+    for stream in &origins {
+        publish_with_id(stream, "a", "order 1");
+    }
+    for channels in [&["a"][..], &["a", "b"]] {
+        for stream in &origins {
+            let (own, frame) = publish(stream, "a", "next");
+            let open = |id: &str| {
+                let mut body = stream.subscribe_after(channels, id).into_body();
+                body_text(&mut body)
+            };
+            let opening = "event: stream-open\ndata: \n\n";
+            let text = open("order 1");
+            assert!(text.starts_with(&format!("id: order 1\n{opening}")), "{text}");
+            assert!(text.ends_with(&frame), "{text}");
+            // A client that is cut right after it comes back with an id that all of them know.
+            assert_eq!(last_id_in(&text[..text.find("\n\n").unwrap()]), Some("order 1"));
+            assert_eq!(open(own.as_ref()), format!("id: {own}\n{opening}"));
+            let unknown = open("order 2");
+            assert!(unknown.starts_with(opening), "{unknown}");
+            // Among several ids a publisher's does not count.
+            let both = open(&format!("order 1, {own}"));
+            assert_eq!(both, format!("id: {own}\n{opening}"));
+        }
+    }
+    let subscription = origins[0].subscribe_after("a", "order 1");
+    assert_ne!(subscription.last_event_id().as_ref(), "order 1", "a position is the stream's own");
+}
+
+#[test]
 fn a_publishers_id_that_is_kept_twice_is_not_a_place_until_one_of_them_is_gone() {
     let stream = keeping(History::default().events(2));
     publish_with_id(&stream, "a", "again");

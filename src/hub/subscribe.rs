@@ -5,6 +5,7 @@ use super::cursor::Cursor;
 use super::log::Found;
 use super::sequence::Place;
 use super::{Hub, SubscribeError};
+use crate::event::EventId;
 use crate::sync::{Arc, Ordering};
 
 /// Where a new subscription starts.
@@ -35,8 +36,12 @@ impl Hub {
         let channels = self.join_all(names, now).inspect_err(|_| {
             self.subscriptions.fetch_sub(1, Ordering::Relaxed);
         })?;
-        let position = self.position(&channels, start);
-        Ok(Cursor::new(self.clone(), channels, position))
+        let (position, given) = self.position(&channels, start);
+        let cursor = Cursor::new(self.clone(), channels, position);
+        Ok(match given {
+            Some(id) => cursor.after_given(EventId::given(id.into())),
+            None => cursor,
+        })
     }
 
     /// A subscription that has ended.
@@ -60,16 +65,20 @@ impl Hub {
         Ok(())
     }
 
-    /// The seq to start after; `None` if the id names no place. The channels have been joined, so
-    /// none of them is collected meanwhile.
-    fn position(&self, channels: &[Arc<Channel>], start: Start<'_>) -> Option<u64> {
+    /// The seq to start after; `None` if the id names no place. With it the id, if it is a
+    /// publisher's. The channels have been joined, so none of them is collected meanwhile.
+    fn position<'a>(
+        &self,
+        channels: &[Arc<Channel>],
+        start: Start<'a>,
+    ) -> (Option<u64>, Option<&'a str>) {
         let id = match start {
             Start::After(id) if self.history.replay => id,
-            _ => return Some(self.sequence.newest()),
+            _ => return (Some(self.sequence.newest()), None),
         };
         match self.sequence.place(id) {
-            Place::Seq(seq) => Some(seq),
-            Place::Unknown => None,
+            Place::Seq(seq) => (Some(seq), None),
+            Place::Unknown => (None, None),
             // A publisher's id counts only as a whole.
             Place::Given(id) => {
                 let parts = id.split(',').map(|part| part.trim_matches([' ', '\t']));
@@ -78,17 +87,17 @@ impl Hub {
                     _ => None,
                 });
                 if let Some(newest) = placed.max() {
-                    return Some(newest);
+                    return (Some(newest), None);
                 }
                 let mut found = None;
                 for channel in channels {
                     match channel.lock().log.find(id) {
                         Found::Nowhere => {}
                         Found::Once(seq) if found.is_none() => found = Some(seq),
-                        Found::Once(_) | Found::Often => return None,
+                        Found::Once(_) | Found::Often => return (None, None),
                     }
                 }
-                found
+                (found, found.map(|_| id))
             }
         }
     }
