@@ -631,6 +631,16 @@ fn of_a_batch_that_finds_too_little_room_the_first_event_that_failed_is_reported
 }
 
 #[test]
+fn closing_a_channel_leaves_failures_to_the_counters() {
+    let limits = |builder: Builder| builder.limits(Limits::default().grip_queue(1));
+    let origin = Origin::with(endpoints(&["a"]), limits, ok);
+    for channel in ["a", "b", "c"] {
+        origin.stream.close_channel(channel);
+    }
+    assert_eq!(origin.counts(), [[0, 2, 1]]);
+}
+
+#[test]
 fn try_publish_leaves_failures_to_the_counters() {
     let mut origin = Origin::new(|_| Reply::Status(404));
     let limits = |builder: Builder| builder.limits(Limits::default().grip_queue(1));

@@ -301,6 +301,33 @@ fn a_channel_that_was_collected_comes_back_with_no_false_reset_and_no_silent_gap
 }
 
 #[test]
+fn nobody_who_missed_nothing_gets_a_reset_however_many_quiet_rooms_are_gone() {
+    let timer = ManualTimer::new();
+    let stream = EventStream::builder().timer(timer.clone()).build().unwrap();
+    let rooms: Vec<_> = (0..10_000).map(|room| format!("room {room}")).collect();
+    let ids: Vec<_> = rooms
+        .iter()
+        .map(|room| {
+            let mut subscription = stream.subscribe(room.as_str());
+            publish(&stream, room, "hello");
+            next(&mut subscription).unwrap();
+            subscription.last_event_id()
+        })
+        .collect();
+    timer.advance(Duration::from_secs(301));
+    assert_eq!(stream.stats().channels, 0);
+    // Somebody asks for rooms that there never were.
+    (0..5_000).for_each(|room| drop(stream.subscribe(format!("other {room}"))));
+    for (room, id) in rooms.iter().zip(&ids) {
+        let mut subscription = stream.subscribe_after(room.as_str(), id.as_ref());
+        assert_eq!(next(&mut subscription), None, "{room}");
+    }
+    // Whoever did miss something gets to know it.
+    let missed = &reset(&ids[0], &["room 1"], "evicted");
+    assert_eq!(next(&mut stream.subscribe_after("room 1", ids[0].as_ref())).as_ref(), Some(missed));
+}
+
+#[test]
 fn a_channel_that_went_with_its_last_subscriber_comes_back_with_no_false_reset() {
     let stream = EventStream::new();
     let subscription = stream.subscribe("a");

@@ -219,8 +219,9 @@ impl Queue {
         self.tally.log_failed(failed.len(), reason);
     }
 
-    /// Fails the items whose time is up: those in flight for this reason, or for having waited.
-    pub(super) fn fail_late(&self, now: Instant, trouble: Option<&str>) {
+    /// Fails the items whose time is up: those in flight for this reason, or for having waited. True
+    /// if there are any.
+    pub(super) fn fail_late(&self, now: Instant, trouble: Option<&str>) -> bool {
         let late = |verdict: &Verdict| now.saturating_duration_since(verdict.since) >= BUDGET;
         let (mut waiting, mut at) = (Vec::new(), 0);
         let mut state = self.state.lock();
@@ -240,8 +241,10 @@ impl Queue {
             }
         }
         self.unlock(state);
+        let any = !in_flight.is_empty() || !waiting.is_empty();
         self.fail(in_flight, trouble.unwrap_or("not accepted in 30 s"));
         self.fail(waiting, "waited 30 s in the queue");
+        any
     }
 
     /// When the next item's time is up.

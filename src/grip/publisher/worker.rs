@@ -357,12 +357,12 @@ impl Worker {
     }
 
     /// Sleeps until `end` or until the next item's time is up, if that is sooner. Those whose time
-    /// is up fail. True if `end` has come.
+    /// is up fail, which ends it too. True if `end` has come.
     async fn nap(&self, end: Instant, trouble: Option<&str>) -> bool {
         let now = self.timer.now();
-        self.queue.fail_late(now, trouble);
-        if now >= end {
-            return true;
+        let failed = self.queue.fail_late(now, trouble);
+        if failed || now >= end {
+            return now >= end;
         }
         let next = self.queue.next_late().map_or(end, |late| late.min(end));
         self.timer.sleep(next.saturating_duration_since(now)).await;
