@@ -184,7 +184,10 @@ impl EventStream {
     ///
     /// The id to replay after is the header `Last-Event-ID`, or the query's `lastEventId`, because
     /// a page cannot set headers for an `EventSource` that it makes. If there are several, the
-    /// newest id that this stream gave counts. The request's body is left alone.
+    /// newest id that this stream gave counts.
+    ///
+    /// The request's body is left alone. Where clients send one, the program reads it first, or
+    /// lets [`Handler::draining`] do so: [`Draining`](crate::Draining) says what happens otherwise.
     ///
     /// ```
     /// use eventstream::EventStream;
