@@ -18,15 +18,14 @@ use crate::serve::{drain, Body};
 /// is an [`http_body::Body`]. Clones are cheap.
 ///
 /// A body that nobody reads stands in the way of the stream. A browser's `fetch` does not see the
-/// answer before its body has been taken, so with a few megabytes it waits for ever. With less, the
-/// stream opens, but the server cannot see that the client has left, because the end of the
-/// connection lies behind the unread bytes (RFC 9112, 9.3).
+/// answer before its body has been taken, so with more than the sockets hold, a few megabytes, it
+/// waits for ever. With less, the stream opens, but the server cannot see that the client has left,
+/// because the end of the connection lies behind the unread bytes (RFC 9112, 9.3).
 ///
 /// # Limits
 ///
 /// At most 1 MiB of data is read, for at most 10 s by the stream's
-/// [`Timer`](crate::runtime::Timer). A body without an end is refused like one that is too long.
-/// Trailers are discarded too and not counted. A body whose
+/// [`Timer`](crate::runtime::Timer). Trailers are discarded too and not counted. A body whose
 /// [`is_end_stream`](http_body::Body::is_end_stream) is true, such as that of a GET, is not read.
 ///
 /// # Errors
