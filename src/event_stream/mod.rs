@@ -233,6 +233,9 @@ impl EventStream {
     }
 
     /// Counters, for monitoring.
+    ///
+    /// It looks at every channel, one after the other under its lock: 100 000 channels take about
+    /// 14 ms. An endpoint that anybody may call keeps the answer for a while.
     pub fn stats(&self) -> Stats {
         Stats::of(&self.core)
     }
