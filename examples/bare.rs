@@ -1,8 +1,8 @@
 //! The demo's routes without a framework or a server crate: a socket, `httparse`, and the body as a
 //! reader.
 //!
-//! Each connection serves one request, and a client that closes its side counts as gone. Keep-alives
-//! use the default runtime, so no runtime is set.
+//! Each connection serves one request, and a client that closes its side counts as gone.
+//! Keep-alives use the default runtime, so no runtime is set.
 
 mod app;
 mod server;

@@ -63,8 +63,8 @@ where
     Ok(json(StatusCode::OK, serde_json::to_vec(id.as_ref())))
 }
 
-/// Publishes one event a line. The lines are parsed as the batch takes them, so a batch that is over
-/// its limit costs no more than the limit, however many lines follow.
+/// Publishes one event a line. The lines are parsed as the batch takes them, so a batch that is
+/// over its limit costs no more than the limit, however many lines follow.
 fn publish_lines(
     stream: &EventStream,
     channel: &str,
