@@ -22,6 +22,7 @@ STOREYS = [
     {"core": set()},
     {"run": set(), "stats": set(), "subscription": set()},
     {"handler": set()},
+    {"draining": set()},
     {"event_stream": set()},
     {"test_util": set()},
 ]

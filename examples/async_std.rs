@@ -14,7 +14,6 @@ use async_std::task;
 #[cfg(feature = "async-std")]
 use eventstream::runtime::AsyncStd;
 use futures::future::select;
-use hyper::server::conn::http1;
 use hyper_util::server::graceful::GracefulShutdown;
 use server::joined::Joined;
 use smol_hyper::rt::FuturesIo;
@@ -40,7 +39,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
                     // Any socket that implements the `futures` traits will do; async-std's does.
                     let socket = Joined(FuturesIo::new(socket));
                     let connection =
-                        http1::Builder::new().serve_connection(socket, server::service(&app));
+                        server::http1().serve_connection(socket, server::service(&app));
                     task::spawn(connections.watch(connection));
                 }
                 Err(error) => server::not_accepted(error).await,

@@ -5,18 +5,17 @@ mod app;
 mod server;
 
 use std::error::Error;
-use std::future::IntoFuture;
 use std::sync::Arc;
 
 use app::App;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, get_service};
-use axum::serve::ListenerExt;
 use axum::Router;
 use eventstream::runtime::Tokio;
 use futures::FutureExt;
-use tokio::net::TcpListener;
+use hyper::body::Incoming;
+use tower_service::Service;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -31,17 +30,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .method_not_allowed_fallback(others)
         .with_state(app);
 
-    let interrupted = server::ctrl_c()?;
-    let listener = TcpListener::from_std(server::listen()?)?.tap_io(|socket| {
-        let _ = socket.set_nodelay(true);
-    });
-    let serving =
-        axum::serve(listener, router).with_graceful_shutdown(server::closed(interrupted.clone()));
-    let serving = tokio::spawn(serving.into_future());
-    server::closed(interrupted).await;
-    // axum accepts no more connections, and is done when the streams are.
-    server::close(&stream, serving.map(drop)).await;
-    Ok(())
+    // `axum::serve` would do, but it does not limit how long the head of a request may take.
+    let answer = move |req: Request<Incoming>| {
+        router.clone().call(req).map(|answer| answer.unwrap_or_else(|never| match never {}))
+    };
+    server::tokio::run(stream, answer).await
 }
 
 /// The whole endpoint in a function, in which the program decides on channels and headers.

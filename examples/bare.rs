@@ -1,9 +1,8 @@
 //! The demo's routes without a framework or a server crate: a socket, `httparse`, and the body as a
 //! reader.
 //!
-//! Each connection serves one request, and a client that closes its side counts as gone. Nothing
-//! limits how long a request's head may take; a public server needs such a limit. Keep-alives use
-//! the default runtime, so no runtime is set.
+//! Each connection serves one request, and a client that closes its side counts as gone.
+//! Keep-alives use the default runtime, so no runtime is set.
 
 mod app;
 mod server;
@@ -70,10 +69,11 @@ async fn connection(
     interrupted: Receiver<()>,
 ) -> io::Result<()> {
     let _ = socket.set_nodelay(true);
-    let head = future::or(read_head(&mut socket), async {
-        server::closed(interrupted).await;
+    let no_longer = async {
+        future::or(server::closed(interrupted), Delay::new(server::HEAD)).await;
         Ok(None)
-    });
+    };
+    let head = future::or(read_head(&mut socket), no_longer);
     let Some(head) = head.await? else { return Ok(()) };
     let (mut version, mut method) = (Version::HTTP_11, Method::GET);
     let answer = async {

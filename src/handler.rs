@@ -13,6 +13,7 @@ use tower_service::Service;
 use crate::core::Core;
 use crate::percent::decode;
 use crate::run::{answer, Run};
+use crate::runtime::Clock;
 use crate::serve::{Body, Channels, Params, Refusal, Template, Value};
 
 /// An SSE endpoint, made once and called for each request.
@@ -80,19 +81,30 @@ impl Handler {
 
     /// Answers a request.
     ///
+    /// It looks only at the head: the body is dropped unread. Where clients send one and neither
+    /// server nor framework has read it, use [`draining`](Handler::draining), or a browser's
+    /// `fetch` may wait for ever (see [`Draining`](crate::Draining)). The same holds for the
+    /// [`Service`].
+    ///
     /// A parameter that is missing, empty or not UTF-8 is answered with 400. A template or pattern
     /// that does not parse is answered with 500, whatever the request. The text names what is
     /// wrong.
     pub fn call<Q>(&self, req: Request<Q>) -> Run {
         let (parts, _) = req.into_parts();
-        let req = Request::from_parts(parts, ());
-        let routed = self.captures(req.uri().path());
-        Run::new(answer(&self.core, &req, Response::new(()), routed, |captures| {
-            match &self.channels {
-                ChannelSource::Function(f) => Ok(f(&req)),
-                ChannelSource::Templates(templates) => expand(templates, &req, &captures),
-            }
-        }))
+        Run::new(self.answer(&Request::from_parts(parts, ()), Ok(())))
+    }
+
+    /// Answers a request whose body is dealt with; an error in `read` is the refusal.
+    pub(crate) fn answer(&self, req: &Request<()>, read: Result<(), Refusal>) -> Response<Body> {
+        let routed = read.and_then(|()| self.captures(req.uri().path()));
+        answer(&self.core, req, Response::new(()), routed, |captures| match &self.channels {
+            ChannelSource::Function(f) => Ok(f(req)),
+            ChannelSource::Templates(templates) => expand(templates, req, &captures),
+        })
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.core.bodies().clock
     }
 
     /// The values that the path pattern captures, still percent-encoded.

@@ -31,7 +31,8 @@
 //!
 //! - [`EventStream::run`] answers a request on channels that the program names.
 //! - [`EventStream::handler`] makes an endpoint from templates such as `room-{id}`, with or without
-//!   a path pattern. It is also a [`tower_service::Service`].
+//!   a path pattern. It is also a [`tower_service::Service`]. [`Handler::draining`] is for requests
+//!   with a body.
 //! - [`EventStream::subscribe`] and [`subscribe_after`](EventStream::subscribe_after) return the
 //!   bare stream of frames, and [`Subscription::into_body`] turns it into a body.
 //! - [`EventStream::publish`], [`publish_all`](EventStream::publish_all),
@@ -136,6 +137,7 @@
 //! own between processes.
 
 mod core;
+mod draining;
 mod error;
 mod event;
 mod event_stream;
@@ -160,6 +162,7 @@ pub mod test_util;
 mod trace;
 mod wake;
 
+pub use draining::Draining;
 pub use error::{BuildError, BuildErrorKind, PublishError};
 pub use event::{Event, EventId, InvalidEvent};
 pub use event_stream::{Builder, ChannelPublisher, ChannelSink, EventStream};

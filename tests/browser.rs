@@ -1,10 +1,19 @@
-//! The demo in a real Chromium, whose own `EventSource` reads the stream and reconnects.
+//! A real Chromium: its own `EventSource` reads the demo's streams and reconnects, and its `fetch`
+//! sends a body along.
 
 #[path = "common/process.rs"]
 mod process;
 #[path = "common/webdriver.rs"]
 mod webdriver;
 
+use std::net::TcpListener;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use axum::response::Html;
+use axum::routing::get;
+use axum::Router;
+use eventstream::{Event, EventStream};
 use process::Process;
 use serde_json::json;
 use webdriver::Page;
@@ -73,4 +82,46 @@ fn a_page_sees_named_events_and_comes_back_after_the_server_was_killed() {
         json!(["hello", "2", after])
     );
     page.wait_for(&format!("document.querySelector('#events [data-id=\"{after}\"]')"));
+}
+
+/// While the body was unread, the server did not see the page leave. With 16 MB, more than the
+/// sockets hold, the answer never came.
+#[test]
+fn a_page_that_posts_900_kb_gets_its_stream_and_the_server_sees_it_leave() {
+    let stream = EventStream::new();
+    let app = Router::new()
+        .route("/", get(|| async { Html("<!doctype html>") }))
+        .route_service("/events", stream.handler("lobby").draining());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            axum::serve(tokio::net::TcpListener::from_std(listener).unwrap(), app).await
+        })
+    });
+    let Some(page) = Page::open(&url) else { return };
+    page.run(
+        "window.heard = '';
+         window.leave = new AbortController();
+         const ask = { method: 'POST', body: 'x'.repeat(900000), signal: leave.signal };
+         fetch('/events', ask).then(async answer => {
+             window.answer = [answer.status, answer.headers.get('content-type')];
+             const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+             for (;;) heard += (await reader.read()).value;
+         }).catch(error => { window.left = error.name; });",
+    );
+    assert_eq!(page.wait_for("window.answer"), json!([200, "text/event-stream"]));
+    page.wait_for(r"heard.endsWith('\nevent: stream-open\ndata: \n\n')");
+    let id = stream.try_publish("lobby", Event::new("hello")).unwrap();
+    page.wait_for(&format!(r"heard.endsWith('\n\nid: {id}\nevent: hello\ndata: \n\n')"));
+    assert_eq!(stream.stats().subscriptions, 1);
+    page.run("leave.abort()");
+    assert_eq!(page.wait_for("window.left"), "AbortError");
+    let start = Instant::now();
+    while stream.stats().subscriptions > 0 {
+        assert!(start.elapsed() < Duration::from_secs(15), "before the first keep-alive");
+        thread::sleep(Duration::from_millis(1));
+    }
 }

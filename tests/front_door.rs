@@ -14,7 +14,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 use common::{body_text, text};
 use eventstream::{
-    Body, BuildError, Builder, ChannelPublisher, ChannelSink, Channels, Event, EventId,
+    Body, BuildError, Builder, ChannelPublisher, ChannelSink, Channels, Draining, Event, EventId,
     EventStream, Handler, InvalidEvent, Limits, Params, PublishError, Run, Stats, SubscribeError,
     Subscription,
 };
@@ -857,6 +857,7 @@ fn the_public_types_keep_their_traits() {
 
     handle::<EventStream>();
     handle::<Handler>();
+    handle::<Draining>();
     handle::<ChannelPublisher>();
     handle::<Event>();
     handle::<EventId>();

@@ -55,6 +55,41 @@ macro_rules! servers {
 
 servers! { demo smol async_std tokio axum bare }
 
+/// All servers at once, because they wait for it.
+#[test]
+fn a_client_that_does_not_finish_the_head_of_a_request_is_let_go_after_ten_seconds() {
+    let servers = ["demo", "smol", "async_std", "tokio", "axum", "bare"];
+    let servers: Vec<_> = servers.map(|name| (name, Server::start(name, &[]))).into();
+    let heads = ["", "GET /stats HTTP/1.1\r\nHost: ", "PRI * HTTP/2.0\r\n"];
+    // Opened first, so that their ten seconds are over too.
+    let streams: Vec<_> =
+        servers.iter().map(|(_, server)| Stream::open(server.at, "/events/a").0).collect();
+    let mut clients = Vec::new();
+    for ((name, server), head) in servers.iter().flat_map(|server| heads.map(|head| (server, head)))
+    {
+        let mut socket = TcpStream::connect(server.at).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.write_all(head.as_bytes()).unwrap();
+        clients.push((name, head, Instant::now(), socket));
+    }
+    for (name, head, since, mut socket) in clients {
+        let mut answer = String::new();
+        let ended = socket.read_to_string(&mut answer);
+        ended.unwrap_or_else(|error| panic!("{name} after {head:?}: {error}"));
+        assert!(!answer.contains(" 200 "), "{name} after {head:?}: {answer}");
+        if !head.starts_with("PRI") {
+            // One that speaks only HTTP/1 refuses that one at once.
+            assert!(since.elapsed() > Duration::from_secs(9), "{name}: {:?}", since.elapsed());
+        }
+    }
+    // Those that have asked for something stay.
+    for ((_, server), mut stream) in servers.into_iter().zip(streams) {
+        let id = server.client().publish("a", "1");
+        assert_eq!(stream.next(), Some(format!("id: {id}\ndata: 1\n\n")));
+        server.end();
+    }
+}
+
 struct Server {
     process: Process,
     at: SocketAddr,
@@ -266,6 +301,7 @@ fn what_cannot_be_published_is_refused_with_the_reason(name: &'static str) {
     let (json, ndjson) = (&[][..], &[("Content-Type", "application/x-ndjson")][..]);
     let full = "0".repeat((1 << 20) - 2);
     let over = format!("\"{full}0\"");
+    let lines = "1\n".repeat(8 << 20);
     for (target, headers, body, status, why) in [
         ("a", json, "{", 400, "The body is not JSON: "),
         ("a", json, "", 400, "The body is not JSON: "),
@@ -279,6 +315,8 @@ fn what_cannot_be_published_is_refused_with_the_reason(name: &'static str) {
         ("a", ndjson, "1\n{\n3\n", 400, "Line 2 is not JSON: "),
         ("a", json, &over, 413, "limit"),
         ("a", ndjson, &over, 413, "limit"),
+        ("a", ndjson, &lines, 413, "batch exceeds the 1024 events that a channel keeps"),
+        ("a", ndjson, &(lines.clone() + "\n"), 413, "limit of 16777216 bytes"),
     ] {
         let (head, text) =
             client.call("POST", &format!("/publish/{target}"), headers, body.as_bytes());

@@ -2,9 +2,11 @@
 
 pub(crate) mod config;
 mod publish;
+pub(crate) mod stats;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use eventstream::{Body, Channels, EventStream, Handler};
@@ -12,17 +14,18 @@ use futures::FutureExt;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{Either, Full};
+use stats::Counters;
 
 const PAGE: &str = include_str!("page.html");
 
 /// What the demo answers with: a stream, or something short.
 pub(crate) type Answer = Response<Either<Body, Full<Bytes>>>;
 
-#[derive(Clone)]
 pub(crate) struct App {
     pub(crate) stream: EventStream,
     pub(crate) one_channel: Handler,
     many_channels: Handler,
+    counters: Counters,
 }
 
 impl App {
@@ -30,6 +33,7 @@ impl App {
         Arc::new(Self {
             one_channel: stream.handler("{channel}").path("/events/{channel}"),
             many_channels: stream.handler_fn(|req| channels(req.uri())),
+            counters: Counters::default(),
             stream,
         })
     }
@@ -78,7 +82,7 @@ impl App {
         match path {
             _ if known && !reads(req.method()) => wrong_method("GET, HEAD"),
             "/" => short(StatusCode::OK, "text/html; charset=utf-8", PAGE),
-            "/stats" => json(StatusCode::OK, &self.stream.stats()),
+            "/stats" => json(StatusCode::OK, self.counters.json(&self.stream, Instant::now())),
             _ => text(StatusCode::NOT_FOUND, "Not Found."),
         }
     }
@@ -103,8 +107,8 @@ pub(crate) fn text(status: StatusCode, sentence: &str) -> Answer {
     short(status, "text/plain; charset=utf-8", format!("{sentence}\n"))
 }
 
-fn json(status: StatusCode, value: &impl serde::Serialize) -> Answer {
-    match serde_json::to_string(value) {
+fn json(status: StatusCode, json: serde_json::Result<impl Into<Bytes>>) -> Answer {
+    match json {
         Ok(json) => short(status, "application/json", json),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }

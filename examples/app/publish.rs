@@ -1,13 +1,14 @@
 //! `POST /publish/{channel}`: JSON in, events out.
 
 use std::fmt::Display;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use eventstream::{Event, EventStream, PublishError};
+use eventstream::{Event, EventId, EventStream, PublishError, Publishing};
 use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use percent_encoding::percent_decode_str;
 use serde::de::IgnoredAny;
 
@@ -46,14 +47,10 @@ where
         if query.id.is_some() {
             return Err(bad("Parameter \"id\" cannot go with several events"));
         }
-        let body = read(req, MAX_NDJSON).await?;
-        let mut events = Vec::new();
-        for (number, line) in (1..).zip(body.lines()).filter(|(_, line)| !line.trim().is_empty()) {
-            check(line).map_err(|why| bad(format_args!("Line {number} is not JSON: {why}")))?;
-            events.push(query.event(line));
-        }
-        let ids = stream.publish_all(&channel, events).await?;
-        return Ok(json(StatusCode::OK, &ids.iter().map(AsRef::as_ref).collect::<Vec<&str>>()));
+        let lines = read(req, MAX_NDJSON).await?;
+        let ids = publish_lines(stream, &channel, &query, lines)?.await?;
+        let ids: Vec<&str> = ids.iter().map(AsRef::as_ref).collect();
+        return Ok(json(StatusCode::OK, serde_json::to_vec(&ids)));
     }
     let body = read(req, MAX_JSON).await?;
     check(&body).map_err(|why| bad(format_args!("The body is not JSON: {why}")))?;
@@ -62,7 +59,30 @@ where
         Some(id) => event.id(id),
         None => event,
     };
-    Ok(json(StatusCode::OK, &stream.publish(&channel, event).await?.as_ref()))
+    let id = stream.publish(&channel, event).await?;
+    Ok(json(StatusCode::OK, serde_json::to_vec(id.as_ref())))
+}
+
+/// Publishes one event a line. The lines are parsed as the batch takes them, so a batch that is
+/// over its limit costs no more than the limit, however many lines follow.
+fn publish_lines(
+    stream: &EventStream,
+    channel: &str,
+    query: &Query,
+    lines: String,
+) -> Result<Publishing<Vec<EventId>>, Refusal> {
+    let mut mistake = None;
+    let numbered = (1..).zip(lines.lines()).filter(|(_, line)| !line.trim().is_empty());
+    let events = numbered.map(|(number, line)| match check(line) {
+        Ok(_) => query.event(line),
+        Err(why) => {
+            mistake = Some(bad(format_args!("Line {number} is not JSON: {why}")));
+            // To end here would publish the lines before. An invalid event refuses them all.
+            Event::new("\n")
+        }
+    });
+    let publishing = stream.publish_all(channel, events);
+    mistake.map_or(Ok(publishing), Err)
 }
 
 /// A status, and the sentence that says why.
@@ -136,17 +156,20 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    match Limited::new(req.into_body(), limit).collect().await {
-        Ok(body) => {
-            let text = String::from_utf8(body.to_bytes().into());
-            text.map_err(|_| bad("The body is not UTF-8"))
+    let mut body = pin!(req.into_body());
+    // Copied as it comes: a client may send every byte in a chunk of its own.
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|error| bad(format_args!("The body cannot be read: {}", error.into())))?;
+        let data = frame.into_data().unwrap_or_default();
+        if data.len() > limit - bytes.len() {
+            let why = format!("The body is over the limit of {limit} bytes");
+            return Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, why));
         }
-        Err(error) if error.is::<LengthLimitError>() => Err(Refusal(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            format!("The body is over the limit of {limit} bytes"),
-        )),
-        Err(error) => Err(bad(format_args!("The body cannot be read: {error}"))),
+        bytes.extend_from_slice(&data);
     }
+    String::from_utf8(bytes).map_err(|_| bad("The body is not UTF-8"))
 }
 
 /// All values of this name in the query; `None` if one is not UTF-8.

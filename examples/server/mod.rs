@@ -4,6 +4,8 @@
 
 pub(crate) mod joined;
 pub(crate) mod smol;
+pub(crate) mod timer;
+pub(crate) mod tokio;
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -20,14 +22,19 @@ use eventstream::EventStream;
 use futures::future::{join, select, FutureExt};
 use futures_timer::Delay;
 use hyper::body::Incoming;
+use hyper::server::conn::http1;
 use hyper::service::{service_fn, Service};
 use hyper::Request;
 use socket2::{Domain, Socket, Type};
 
 use crate::app::{Answer, App};
+use timer::AnyTimer;
 
 /// How long connections may take to end after Ctrl-C.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// How long a client may take to send the head of a request, and a connection may be idle.
+pub(crate) const HEAD: Duration = Duration::from_secs(10);
 
 /// How many connections may wait to be accepted: all clients come back at once when a server was
 /// restarted. With the standard library's 128, the others wait for a second or more.
@@ -87,6 +94,13 @@ pub(crate) async fn closed(channel: Receiver<()>) {
 pub(crate) async fn not_accepted(error: io::Error) {
     eprintln!("accept: {error}");
     Delay::new(Duration::from_millis(100)).await;
+}
+
+/// hyper's HTTP/1, for any runtime. hyper limits how long a head may take only if it has a timer.
+pub(crate) fn http1() -> http1::Builder {
+    let mut http1 = http1::Builder::new();
+    http1.timer(AnyTimer).header_read_timeout(HEAD);
+    http1
 }
 
 /// The app as a service for hyper.

@@ -5,7 +5,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::thread;
 
-use hyper::server::conn::http1;
 use hyper_util::server::graceful::GracefulShutdown;
 use smol::net::TcpListener;
 use smol::{block_on, future, Executor};
@@ -39,8 +38,7 @@ async fn serve(executor: &Executor<'static>, app: Arc<App>) -> Result<(), Box<dy
                     // A delay would gain nothing: an event goes out in one write.
                     let _ = socket.set_nodelay(true);
                     let socket = Joined(FuturesIo::new(socket));
-                    let connection =
-                        http1::Builder::new().serve_connection(socket, super::service(&app));
+                    let connection = super::http1().serve_connection(socket, super::service(&app));
                     executor.spawn(connections.watch(connection)).detach();
                 }
                 Err(error) => super::not_accepted(error).await,

@@ -191,7 +191,10 @@ impl EventStream {
     ///
     /// The id to replay after is the header `Last-Event-ID`, or the query's `lastEventId`, because
     /// a page cannot set headers for an `EventSource` that it makes. If there are several, the
-    /// newest id that this stream gave counts. The request's body is left alone.
+    /// newest id that this stream gave counts.
+    ///
+    /// The request's body is left alone. Where clients send one, the program reads it first, or
+    /// lets [`Handler::draining`] do so: [`Draining`](crate::Draining) says what happens otherwise.
     ///
     /// ```
     /// use eventstream::EventStream;
@@ -241,6 +244,9 @@ impl EventStream {
     }
 
     /// Counters, for monitoring.
+    ///
+    /// It looks at every channel, one after the other under its lock: 100 000 channels take about
+    /// 14 ms. An endpoint that anybody may call keeps the answer for a while.
     pub fn stats(&self) -> Stats {
         Stats::of(&self.core)
     }

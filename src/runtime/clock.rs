@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
+
 use super::random::Random;
 use super::shared_sleep::{Registration, SharedSleeps};
 use super::Timer;
@@ -31,6 +33,11 @@ impl Clock {
     /// together.
     pub(crate) fn jitter(&self, most: Duration) -> Duration {
         self.random.jitter(most)
+    }
+
+    /// A sleep of one task's own, counted from this call.
+    pub(crate) fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.timer.sleep(duration)
     }
 
     /// A place at the sleep that ends at `at`, shared by everybody who waits for exactly that time.

@@ -66,6 +66,21 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, capitalized(why))
     }
 
+    /// 413: the request's body is too long to be read.
+    pub(crate) fn payload_too_large() -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "Payload too large")
+    }
+
+    /// 408: the request's body took too long.
+    pub(crate) fn request_timeout() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "Request timeout")
+    }
+
+    /// 400 for a body that ended with an error, which may be of a type that says nothing.
+    pub(crate) fn broken_body() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "The request's body broke off")
+    }
+
     /// 500: a mistake of the program, not of the client.
     pub(crate) fn misconfigured(why: &str) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, capitalized(why))
