@@ -116,8 +116,8 @@ impl EventStream {
 
     /// Publishes without a future, and so without yielding to readers.
     ///
-    /// Behind GRIP proxies, `Ok` says that the event is valid and that local subscribers have it. An
-    /// endpoint that does not get it, at once because its queue is full or later, counts it in
+    /// Behind GRIP proxies, `Ok` says that the event is valid and that local subscribers have it.
+    /// An endpoint that does not get it, at once because its queue is full or later, counts it in
     /// [`stats`](Self::stats) as `failed`, and its clients get a `stream-reset`.
     ///
     /// # Errors
@@ -237,8 +237,8 @@ impl EventStream {
     /// that user's own. A later publisher or subscriber gets a new channel of the same name.
     ///
     /// GRIP proxies are asked to do the same. An endpoint that does not get this, at once because
-    /// its queue is full or later, counts it in [`stats`](Self::stats) as `failed`; the clients that
-    /// it holds stay.
+    /// its queue is full or later, counts it in [`stats`](Self::stats) as `failed`; the clients
+    /// that it holds stay.
     pub fn close_channel(&self, channel: &str) {
         self.core.close_channel(channel);
     }

@@ -219,8 +219,8 @@ impl Queue {
         self.tally.log_failed(failed.len(), reason);
     }
 
-    /// Fails the items whose time is up: those in flight for this reason, or for having waited. True
-    /// if there are any.
+    /// Fails the items whose time is up: those in flight for this reason, or for having waited.
+    /// True if there are any.
     pub(super) fn fail_late(&self, now: Instant, trouble: Option<&str>) -> bool {
         let late = |verdict: &Verdict| now.saturating_duration_since(verdict.since) >= BUDGET;
         let (mut waiting, mut at) = (Vec::new(), 0);
