@@ -305,17 +305,21 @@ fn accept_must_admit_an_event_stream() {
 fn the_last_event_id_is_the_header_or_else_the_query() {
     let stream = EventStream::new();
     let first = stream.try_publish("a", Event::default()).unwrap().to_string();
-    for id in ["two", "+3 &", "4, last"] {
+    const IDS: [&str; 3] = ["two", "+3 &", "4, last"];
+    for id in IDS {
         stream.try_publish("a", Event::default().id(id)).unwrap();
     }
+    // Places that a publisher's id names: `stream-open` repeats it.
+    const GIVEN: [Option<(usize, bool)>; 5] =
+        [None, None, Some((2, true)), Some((3, true)), Some((4, true))];
     let third = first.replace("-1", "-3");
     let query = |id: &str| format!("/?x=1&lastEventId={id}");
     let nothing = "/".to_owned();
     for (header, uri, place) in [
-        (None, nothing.clone(), Some(4)),
+        (None, nothing.clone(), Some((4, false))),
         // From the header.
-        (Some(first.as_bytes()), nothing.clone(), Some(1)),
-        (Some(b"two"), nothing.clone(), Some(2)),
+        (Some(first.as_bytes()), nothing.clone(), Some((1, false))),
+        (Some(b"two"), nothing.clone(), GIVEN[2]),
         (Some("é".as_bytes()), nothing.clone(), None),
         (Some(b"never seen"), nothing.clone(), None),
         (Some(b"\xe9"), nothing.clone(), None),
@@ -323,27 +327,27 @@ fn the_last_event_id_is_the_header_or_else_the_query() {
         (Some(first.replace("-1", "-01").as_bytes()), nothing.clone(), None),
         (Some(b"7v0q2m9x4tkc1-1"), nothing.clone(), None),
         // From the query, decoded as a form.
-        (None, query(&first), Some(1)),
-        (None, query("t%77o"), Some(2)),
-        (None, query("%2B3+%26"), Some(3)),
+        (None, query(&first), Some((1, false))),
+        (None, query("t%77o"), GIVEN[2]),
+        (None, query("%2B3+%26"), GIVEN[3]),
         (None, query("%FF"), None),
-        (None, "/?lasteventid=x&last-event-id=x".to_owned(), Some(4)),
+        (None, "/?lasteventid=x&last-event-id=x".to_owned(), Some((4, false))),
         // From both: an empty id counts as none, and any other id in the header wins.
-        (Some(b""), query("two"), Some(2)),
+        (Some(b""), query("two"), GIVEN[2]),
         (Some(b""), query("%FF"), None),
-        (Some(b""), query(""), Some(4)),
-        (Some(b""), "/?lastEventId".to_owned(), Some(4)),
-        (Some(first.as_bytes()), query("%FF"), Some(1)),
-        (Some(first.as_bytes()), query("error"), Some(1)),
+        (Some(b""), query(""), Some((4, false))),
+        (Some(b""), "/?lastEventId".to_owned(), Some((4, false))),
+        (Some(first.as_bytes()), query("%FF"), Some((1, false))),
+        (Some(first.as_bytes()), query("error"), Some((1, false))),
         (Some(b"\xff"), query(&first), None),
         // Several: the newest of the stream's own counts, a publisher's id only as a whole.
-        (Some(format!("two, {first}").as_bytes()), nothing.clone(), Some(1)),
-        (Some(format!("{first},{third} ,é").as_bytes()), nothing.clone(), Some(3)),
-        (Some(format!("{third}, 7v0q2m9x4tkc1-9").as_bytes()), nothing.clone(), Some(3)),
+        (Some(format!("two, {first}").as_bytes()), nothing.clone(), Some((1, false))),
+        (Some(format!("{first},{third} ,é").as_bytes()), nothing.clone(), Some((3, false))),
+        (Some(format!("{third}, 7v0q2m9x4tkc1-9").as_bytes()), nothing.clone(), Some((3, false))),
         (Some(b"two, two"), nothing.clone(), None),
-        (Some(b"4, last"), nothing.clone(), Some(4)),
-        (None, format!("{}&lastEventId={third}", query(&first)), Some(3)),
-        (None, format!("{}&lastEventId=", query("two")), Some(2)),
+        (Some(b"4, last"), nothing.clone(), GIVEN[4]),
+        (None, format!("{}&lastEventId={third}", query(&first)), Some((3, false))),
+        (None, format!("{}&lastEventId=", query("two")), GIVEN[2]),
     ] {
         let mut req = get(&uri);
         if let Some(header) = header {
@@ -353,12 +357,13 @@ fn the_last_event_id_is_the_header_or_else_the_query() {
         answer.streams();
         let own = |seq: usize| format!("id: {}-{seq}\n", first.strip_suffix("-1").unwrap());
         let expected = match place {
-            Some(seq) => {
+            Some((seq, given)) => {
                 let later =
                     ["id: two\ndata: \n\n", "id: +3 &\ndata: \n\n", "id: 4, last\ndata: \n\n"]
                         [seq - 1..]
                         .concat();
-                format!("{}event: stream-open\ndata: \n\n{later}", own(seq))
+                let id = if given { format!("id: {}\n", IDS[seq - 2]) } else { own(seq) };
+                format!("{id}event: stream-open\ndata: \n\n{later}")
             }
             None => {
                 let unknown =
