@@ -149,7 +149,7 @@ fn what_goes_to_a_proxy_is_traced_without_keys_and_tokens() {
             let of_proxy = notes.take();
             let retry = "message=answered 503 Service Unavailable, trying again";
             let retries = of_proxy.iter().filter(|line| line.contains(retry)).count();
-            assert_eq!(retries, 4, "{of_proxy:#?}");
+            assert!(retries > 10, "{of_proxy:#?}");
             let failed = "event WARN eventstream::grip message=failed: ";
             assert!(of_proxy.last().unwrap().starts_with(failed), "{of_proxy:#?}");
 

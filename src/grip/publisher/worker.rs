@@ -230,6 +230,8 @@ impl Worker {
         let resets = self.telling.len();
         match reply {
             Reply::Accepted => {
+                let tries = part.tries;
+                trace::debug!(target: "eventstream::grip", tries, "accepted");
                 self.failures = 0;
                 self.queue.tally.resets.fetch_add(resets as u64, Ordering::Relaxed);
                 self.telling.clear();
@@ -272,7 +274,8 @@ impl Worker {
                 self.still_owes();
                 self.back_off(after);
                 let tries = part.tries;
-                trace::debug!(target: "eventstream::grip", tries, "{reason}, trying again");
+                let pause = self.not_before.saturating_duration_since(self.timer.now());
+                trace::debug!(target: "eventstream::grip", tries, ?pause, "{reason}, trying again");
                 let tries = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") };
                 let trouble = Some(format!("{reason}, after {tries}"));
                 parts.push(part);
