@@ -473,21 +473,49 @@ impl Timer for Mute {
     }
 }
 
-/// Two bodies that certainly share a sleep: their period is too short for any jitter.
+/// Counts the sleeps that a timer is asked for.
+struct Counted<T>(T, Arc<AtomicUsize>);
+
+impl<T: Timer> Timer for Counted<T> {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.sleep(duration)
+    }
+}
+
+/// The shortest period that there is.
+const SHORT: Duration = Duration::from_millis(10);
+
+/// Two bodies that share a sleep.
 fn pair(timer: impl Timer) -> [Task; 2] {
-    let stream =
-        without_history().timer(timer).keep_alive(Duration::from_nanos(8)).build().unwrap();
-    let mut pair = [(); 2]
-        .map(|()| Task { body: body(&stream, "a"), woken: Arc::new(Count(AtomicUsize::new(0))) });
-    assert!(pair.iter_mut().all(|task| task.poll() == OPEN));
-    pair
+    let sleeps = Arc::new(AtomicUsize::new(0));
+    let timer = Counted(timer, sleeps.clone());
+    let stream = without_history().timer(timer).keep_alive(SHORT).build().unwrap();
+    let silent = || {
+        let woken = Arc::new(Count(AtomicUsize::new(0)));
+        let mut task = Task { body: body(&stream, "a"), woken };
+        assert_eq!(task.poll(), OPEN);
+        task
+    };
+    let first = silent();
+    // There are 64 sleeps to choose from: bodies come and go until one needs no sleep of its own.
+    let mut sharing = (0..10_000).filter_map(|_| {
+        sleeps.store(0, Ordering::Relaxed);
+        Some(silent()).filter(|_| sleeps.load(Ordering::Relaxed) == 0)
+    });
+    let second = sharing.next().expect("a body that shares the first one's sleep");
+    [first, second]
 }
 
 #[test]
 fn a_body_that_finds_a_sleep_ended_wakes_the_others_that_share_it() {
     let timer = ManualTimer::new();
     let [mut first, second] = pair(Mute(timer.clone()));
-    timer.advance(Duration::from_nanos(4));
+    timer.advance(SHORT / 2);
     assert_eq!(second.woken.0.load(Ordering::Relaxed), 0);
     first.move_on();
     assert_eq!(first.poll(), "");
