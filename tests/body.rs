@@ -473,25 +473,102 @@ impl Timer for Mute {
     }
 }
 
-/// Two bodies that certainly share a sleep: their period is too short for any jitter.
+/// Counts the sleeps that a timer is asked for.
+struct Counted<T>(T, Arc<AtomicUsize>);
+
+impl<T: Timer> Timer for Counted<T> {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.sleep(duration)
+    }
+}
+
+/// The shortest period that there is.
+const SHORT: Duration = Duration::from_millis(10);
+
+/// Two bodies that share a sleep.
 fn pair(timer: impl Timer) -> [Task; 2] {
-    let stream =
-        without_history().timer(timer).keep_alive(Duration::from_nanos(8)).build().unwrap();
-    let mut pair = [(); 2]
-        .map(|()| Task { body: body(&stream, "a"), woken: Arc::new(Count(AtomicUsize::new(0))) });
-    assert!(pair.iter_mut().all(|task| task.poll() == OPEN));
-    pair
+    let sleeps = Arc::new(AtomicUsize::new(0));
+    let timer = Counted(timer, sleeps.clone());
+    let stream = without_history().timer(timer).keep_alive(SHORT).build().unwrap();
+    let silent = || {
+        let woken = Arc::new(Count(AtomicUsize::new(0)));
+        let mut task = Task { body: body(&stream, "a"), woken };
+        assert_eq!(task.poll(), OPEN);
+        task
+    };
+    let first = silent();
+    // There are 64 sleeps to choose from: bodies come and go until one needs no sleep of its own.
+    let mut sharing = (0..10_000).filter_map(|_| {
+        sleeps.store(0, Ordering::Relaxed);
+        Some(silent()).filter(|_| sleeps.load(Ordering::Relaxed) == 0)
+    });
+    let second = sharing.next().expect("a body that shares the first one's sleep");
+    [first, second]
 }
 
 #[test]
 fn a_body_that_finds_a_sleep_ended_wakes_the_others_that_share_it() {
     let timer = ManualTimer::new();
     let [mut first, second] = pair(Mute(timer.clone()));
-    timer.advance(Duration::from_nanos(4));
+    timer.advance(SHORT / 2);
     assert_eq!(second.woken.0.load(Ordering::Relaxed), 0);
     first.move_on();
     assert_eq!(first.poll(), "");
     assert_eq!(second.woken.0.load(Ordering::Relaxed), 1);
+}
+
+/// A timer whose sleeps end at once. It counts them, and a poll that asks for a thousand fails
+/// where it would hang.
+struct Restless(ManualTimer, Arc<AtomicUsize>);
+
+impl Timer for Restless {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+        let asked = self.1.fetch_add(1, Ordering::Relaxed);
+        assert!(asked < 1000, "a poll that does not end");
+        Box::pin(async {})
+    }
+}
+
+fn restless_body() -> (Task, ManualTimer, Arc<AtomicUsize>) {
+    let (timer, asked) = (ManualTimer::new(), Arc::new(AtomicUsize::new(0)));
+    let stream = without_history().timer(Restless(timer.clone(), asked.clone())).build().unwrap();
+    let body = body(&stream, "a");
+    (Task { body, woken: Arc::new(Count(AtomicUsize::new(0))) }, timer, asked)
+}
+
+/// A poll used to ask for sleep after sleep until its keep-alive was due, for ever if the clock
+/// stood still.
+#[test]
+fn a_poll_gives_way_to_other_tasks_after_four_sleeps_that_ended_at_once() {
+    let (mut task, _timer, asked) = restless_body();
+    assert_eq!(task.poll(), OPEN);
+    for _ in 0..1000 {
+        assert_eq!(asked.swap(0, Ordering::Relaxed), 4);
+        assert!(task.woken.0.load(Ordering::Relaxed) > 0, "it comes back by itself");
+        assert_eq!(task.run(), "");
+    }
+}
+
+#[test]
+fn keep_alives_come_in_time_though_all_sleeps_end_at_once() {
+    let (mut task, timer, asked) = restless_body();
+    assert_eq!(task.poll(), OPEN);
+    for _ in 0..5 {
+        timer.advance(18 * SECOND - Duration::from_nanos(1));
+        assert_eq!(task.run(), "");
+        timer.advance(Duration::from_nanos(1));
+        assert_eq!(task.run(), KEEP_ALIVE);
+        asked.store(0, Ordering::Relaxed);
+    }
 }
 
 /// A timer whose sleeps run a hook when they are polled, and never end.

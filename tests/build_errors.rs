@@ -16,6 +16,10 @@ fn a_value_out_of_range_is_a_mistake_of_its_setter() {
         ),
         (builder().limits(Limits::default().frame(0)), "limits: frame: must not be zero"),
         (builder().retry(Duration::MAX), "retry: must be between 1 ms and 2147483647 ms"),
+        (
+            builder().keep_alive(Duration::from_nanos(9_999_999)),
+            "keep_alive: must be zero or at least 10 ms",
+        ),
     ] {
         let error = mistake.build().unwrap_err();
         assert_eq!(error.kind(), BuildErrorKind::Setting, "{text}");

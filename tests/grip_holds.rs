@@ -547,7 +547,7 @@ fn holds_use_the_prefix_of_the_stream() {
 fn a_hold_asks_for_the_keep_alive_of_the_stream() {
     let cases = [
         (Duration::ZERO, None),
-        (Duration::from_millis(1), Some(1)),
+        (Duration::from_millis(10), Some(1)),
         (Duration::from_millis(2900), Some(2)),
         (Duration::from_secs(55), Some(55)),
     ];

@@ -335,10 +335,9 @@ fn a_read_that_was_given_up_loses_nothing() {
     });
 }
 
-/// Too short for any jitter: bodies that fall silent together share a sleep.
-const KEEP_ALIVE: Duration = Duration::from_nanos(4);
+const KEEP_ALIVE: Duration = Duration::from_millis(10);
 
-/// Two bodies that wait for their keep-alive in the same sleep.
+/// Two bodies that wait for their keep-alive in the same sleep, because there is no jitter here.
 fn silent_bodies(timer: impl Timer) -> [Body; 2] {
     let stream = EventStream::builder().timer(timer).keep_alive(KEEP_ALIVE).build().unwrap();
     ["a", "b"].map(|channel| {
@@ -360,6 +359,7 @@ fn a_body_is_woken_by_its_sleep_though_another_that_shares_it_leaves() {
     model(|| {
         let timer = ManualTimer::new();
         let [first, mut second] = silent_bodies(timer.clone());
+        assert_eq!(timer.sleeping(), 1);
         let advances = thread::spawn(move || timer.advance(KEEP_ALIVE));
         let leaves = thread::spawn(move || drop(first));
         assert!(is_kept_alive(&mut second));
@@ -390,6 +390,7 @@ fn a_sleep_that_needs_to_be_polled_wakes_all_that_share_it() {
     model(|| {
         let timer = ManualTimer::new();
         let [mut first, mut second] = silent_bodies(TwoSteps(timer.clone()));
+        assert_eq!(timer.sleeping(), 2, "one sleep, of two steps");
         let waits = thread::spawn(move || assert!(is_kept_alive(&mut first)));
         let advances = thread::spawn(move || {
             timer.advance(KEEP_ALIVE / 2);

@@ -404,7 +404,7 @@ fn an_event_id_is_its_text() {
 fn the_first_mistake_of_a_builder_is_reported_at_build_and_names_its_setter() {
     let (history, limits) = (History::default, Limits::default);
     let with = EventStream::builder;
-    let mistakes: [(&[&str], Builder); 15] = [
+    let mistakes: [(&[&str], Builder); 17] = [
         (&["history", "events"], with().history(history().events(0))),
         (&["history", "bytes"], with().history(history().bytes(0))),
         (&["history", "age"], with().history(history().age(Duration::ZERO))),
@@ -423,6 +423,8 @@ fn the_first_mistake_of_a_builder_is_reported_at_build_and_names_its_setter() {
             with().retry(Duration::MAX).limits(limits().frame(0)).history(history().events(0)),
         ),
         (&["history", "bytes"], with().history(history().bytes(0)).history(history())),
+        (&["keep_alive"], with().keep_alive(Duration::from_nanos(1))),
+        (&["keep_alive"], with().keep_alive(Duration::from_nanos(9_999_999))),
     ];
     for (names, builder) in mistakes {
         let error = builder.build().unwrap_err().to_string();
@@ -430,7 +432,7 @@ fn the_first_mistake_of_a_builder_is_reported_at_build_and_names_its_setter() {
     }
     for fine in [
         with().retry(Duration::from_nanos(1)).keep_alive(Duration::ZERO),
-        with().retry(Duration::from_millis((1 << 31) - 1)),
+        with().retry(Duration::from_millis((1 << 31) - 1)).keep_alive(Duration::from_millis(10)),
         with().history(history().events(1).bytes(1).age(Duration::from_nanos(1))),
         with().history(history().events(usize::MAX).bytes(usize::MAX).age(Duration::MAX)),
         with().limits(

@@ -214,8 +214,7 @@ fn a_crowd_is_woken_once_each_and_every_eighth_time_in_the_order_of_its_memory()
     assert_eq!(in_order, 2);
 }
 
-/// Too short for any jitter: bodies that fall silent together share a sleep.
-const KEEP_ALIVE: Duration = Duration::from_nanos(8);
+const KEEP_ALIVE: Duration = Duration::from_millis(10);
 
 fn with_keep_alives() -> (EventStream, ManualTimer) {
     let timer = ManualTimer::new();
@@ -229,11 +228,20 @@ fn silent(stream: &EventStream, waker: Waker) -> Body {
     body
 }
 
+/// A silent body in the only sleep that there is.
+fn sharing(stream: &EventStream, timer: &ManualTimer, waker: Waker) -> Body {
+    // There are 64 sleeps to choose from: bodies come and go until one needs no sleep of its own.
+    let bodies = (0..10_000).map(|_| silent(stream, waker.clone()));
+    let mut sharing = bodies.filter(|_| timer.sleeping() == 1);
+    sharing.next().expect("a body that shares the sleep")
+}
+
 #[test]
 fn a_waker_may_use_the_bodies_that_share_its_sleep() {
     let (stream, timer) = with_keep_alives();
     let (quiet, wakes) = busybody(nothing(), nothing());
-    let bodies = Arc::new(Mutex::new(vec![silent(&stream, quiet.clone()), silent(&stream, quiet)]));
+    let pair = [quiet.clone(), quiet].map(|waker| sharing(&stream, &timer, waker));
+    let bodies = Arc::new(Mutex::new(Vec::from(pair)));
     let (shared, waker_stream) = (bodies.clone(), stream.clone());
     let meddle = Box::new(move || {
         let victims = std::mem::take(&mut *shared.lock().unwrap());
@@ -242,11 +250,12 @@ fn a_waker_may_use_the_bodies_that_share_its_sleep() {
         shared.lock().unwrap().push(silent(&waker_stream, busybody(nothing(), nothing()).0));
     });
     let (waker, meddled) = busybody(meddle, nothing());
-    let mut body = silent(&stream, waker);
+    let mut body = sharing(&stream, &timer, waker);
     timer.advance(KEEP_ALIVE);
     assert_eq!(wakes.load(Ordering::Relaxed), 2);
     assert_eq!(meddled.load(Ordering::Relaxed), 1);
     assert!(body_text(&mut body).contains("keep-alive"));
+    drop(body);
     assert_eq!(bodies.lock().unwrap().len(), 1);
     assert_eq!(timer.sleeping(), 1);
 }
@@ -256,7 +265,7 @@ fn a_waker_may_leave_a_shared_sleep_when_it_is_dropped() {
     let (stream, timer) = with_keep_alives();
     let victim = Mutex::new(Some(silent(&stream, busybody(nothing(), nothing()).0)));
     let (waker, _) = busybody(nothing(), Box::new(move || drop(victim.lock().unwrap().take())));
-    drop(silent(&stream, waker));
+    drop(sharing(&stream, &timer, waker));
     assert_eq!(stream.stats().subscriptions, 0);
     assert_eq!(timer.sleeping(), 0);
 }
@@ -269,7 +278,8 @@ fn a_waker_that_panics_stops_no_other_at_its_sleep() {
         .map(|action| busybody(action, nothing()))
         .into_iter()
         .unzip();
-    let mut bodies: Vec<_> = wakers.into_iter().map(|waker| silent(&stream, waker)).collect();
+    let mut bodies: Vec<_> =
+        wakers.into_iter().map(|waker| sharing(&stream, &timer, waker)).collect();
     // The panic stays here: a timer's thread would end with it, and all sleeps of the process.
     timer.advance(KEEP_ALIVE);
     assert!(wakes.iter().all(|count| count.load(Ordering::Relaxed) == 1));

@@ -47,6 +47,9 @@ pub trait Timer: Send + Sync + 'static {
     /// Dropping the future must free whatever the sleep holds. The bodies of a stream share their
     /// sleeps, a few dozen for any number of bodies: a sleep that one task asked for may be polled
     /// by the tasks of other bodies, on any thread.
+    ///
+    /// A sleep that resolves early does not bring a keep-alive or a retry forward: the task looks
+    /// at [`now`](Self::now) and sleeps again. It lets other tasks run after a few such sleeps.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 }
 

@@ -11,6 +11,8 @@ const EARLY: u64 = 10;
 /// That fraction is cut into this many steps: clients that arrived together share at most this many
 /// sleeps.
 const STEPS: u64 = 64;
+/// A poll gives way to other tasks after this many sleeps that ended before their time.
+const TURNS: usize = 4;
 
 /// The keep-alive of one body. Its deadline is lazy: a write only stores the time, and the body
 /// moves on to another sleep when the one that it waits for has ended.
@@ -46,7 +48,7 @@ impl KeepAlive {
     /// The slow path: the sleep has ended, or there is none yet, or another task polls the body.
     #[cold]
     fn look(&mut self, clock: &Clock, every: u64, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
+        for _ in 0..TURNS {
             let now = clock.now();
             if now.saturating_sub(self.quiet_since) >= every - every / EARLY {
                 self.quiet_since = now;
@@ -62,6 +64,10 @@ impl KeepAlive {
             }
             self.sleep = None;
         }
+        // A timer that is early must not keep this thread: other tasks run before this one asks it
+        // again.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// When the keep-alive is due: up to a tenth of the period early, at the beginning of a step.

@@ -17,6 +17,9 @@ use crate::runtime::random::entropy;
 use crate::runtime::{Background, Clock, Executor, Timer};
 use crate::serve::BodySettings;
 
+/// A keep-alive comes up to a tenth early, and most timers tell apart no less than a millisecond.
+const LEAST_KEEP_ALIVE: Duration = Duration::from_millis(10);
+
 /// Builds an [`EventStream`]. Setters never fail: [`build`](Builder::build) reports the first
 /// mistake.
 ///
@@ -68,12 +71,15 @@ impl Builder {
         self
     }
 
-    /// Sets after how long a silence a body gets a keep-alive; default 20 s, zero is never. It
-    /// comes up to a tenth early, so that clients which connected together spread out.
+    /// Sets after how long a silence a body gets a keep-alive: at least 10 ms, default 20 s; zero
+    /// is never. It comes up to a tenth early, so that clients which connected together spread out.
     ///
     /// A client that vanished is noticed by a write that fails. The first write after the client
     /// closed its side still succeeds, so its memory is held for up to two keep-alives.
     pub fn keep_alive(mut self, every: Duration) -> Self {
+        if !every.is_zero() && every < LEAST_KEEP_ALIVE {
+            self.note("keep_alive: must be zero or at least 10 ms");
+        }
         self.keep_alive = every;
         self
     }
