@@ -1083,13 +1083,59 @@ fn a_panic_of_the_transport_costs_one_batch_and_the_worker_goes_on() {
     let mut panicked = origin.stream.publish("c", numbered(1));
     origin.settle();
     let (_, failures) = failure(outcome(&mut panicked));
-    assert_eq!(failures, [("http://a/".to_owned(), "the transport panicked".to_owned())]);
+    assert_eq!(failures, [("http://a/".to_owned(), "sending it panicked".to_owned())]);
     let mut later = origin.stream.publish("c", numbered(2));
     origin.advance(SECOND);
     assert_eq!(outcome(&mut later).map(|later| later.is_ok()), Some(true));
     assert_eq!(origin.counts(), [[1, 1, 0]]);
     assert_eq!(data(&origin.posts.all()).concat(), "12");
     assert_eq!(origin.stream.stats().grip[0].resets, 1);
+}
+
+/// A log whose every line panics.
+struct BadLog;
+
+impl tracing::Subscriber for BadLog {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.is_event() && metadata.target() == "eventstream::grip"
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        std::panic::resume_unwind(Box::new("a log"));
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_log_that_panics_does_not_end_the_worker() {
+    for status in [200, 400, 404] {
+        let mut origin = Origin::new(move |post| {
+            let is_bad = post.contents().iter().any(|content| content.contains("data: bad"));
+            Reply::Status(if is_bad { status } else { 200 })
+        });
+        tracing::subscriber::with_default(BadLog, || {
+            for number in 0..5 {
+                let mut bad = origin.stream.publish("c", Event::default().data("bad"));
+                origin.advance(SECOND);
+                assert_eq!(outcome(&mut bad).unwrap().is_ok(), status == 200, "{status}");
+                let mut good = origin.stream.publish("c", numbered(number));
+                origin.advance(SECOND);
+                assert!(outcome(&mut good).unwrap().is_ok(), "{status} {number}");
+            }
+        });
+        assert_eq!(origin.pool.alive(), 1);
+    }
 }
 
 #[test]

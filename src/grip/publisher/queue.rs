@@ -225,8 +225,9 @@ impl Queue {
         let late = |verdict: &Verdict| now.saturating_duration_since(verdict.since) >= BUDGET;
         let (mut waiting, mut at) = (Vec::new(), 0);
         let mut state = self.state.lock();
-        let mut in_flight = state.in_flight.clone();
-        in_flight.retain(|verdict| !verdict.is_settled() && late(verdict));
+        let in_flight = state.in_flight.iter();
+        let in_flight: Vec<_> =
+            in_flight.filter(|verdict| !verdict.is_settled() && late(verdict)).cloned().collect();
         while let Some(entry) = state.entries.get(at) {
             match entry {
                 Entry::Item(item) if !late(&item.verdict) => break,
@@ -258,12 +259,10 @@ impl Queue {
         in_flight.map(|verdict| verdict.since).chain(waiting).min()?.checked_add(BUDGET)
     }
 
-    /// Fails what is on its way. False if nothing is.
-    pub(super) fn fail_in_flight(&self, reason: &str) -> bool {
+    /// Fails what is on its way.
+    pub(super) fn fail_in_flight(&self, reason: &str) {
         let in_flight = std::mem::take(&mut self.state.lock().in_flight);
-        let any = in_flight.iter().any(|verdict| !verdict.is_settled());
         self.fail(in_flight, reason);
-        any
     }
 
     /// Takes no more items, and fails those that wait or are on their way.

@@ -64,6 +64,11 @@ impl Tally {
         }
     }
 
+    /// How many items were settled.
+    pub(super) fn settled(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed) + self.failed.load(Ordering::Relaxed)
+    }
+
     /// Logs that items failed. Subscribers of the log are user code, so call it with no lock held,
     /// after everything is settled.
     #[cfg_attr(

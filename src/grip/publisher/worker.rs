@@ -19,6 +19,7 @@ use super::queue::{Queue, Queued, BUDGET, CLOSE, OPEN};
 use super::verdict::Verdict;
 use super::BATCH_BYTES;
 use crate::grip::Transport;
+use crate::runtime::quiet::quietly;
 use crate::runtime::random::Random;
 use crate::runtime::Timer;
 use crate::trace;
@@ -55,6 +56,8 @@ pub(super) struct Worker {
     /// resets was refused.
     most_resets: usize,
     together: bool,
+    /// How many items were settled when user code panicked the last time.
+    panicked_at: Option<u64>,
 }
 
 impl Drop for Worker {
@@ -102,6 +105,7 @@ impl Worker {
             telling: Vec::new(),
             most_resets: RESETS,
             together: true,
+            panicked_at: None,
         }
     }
 
@@ -141,12 +145,16 @@ impl Worker {
     }
 
     /// Cleans up after a panic of user code: the transport, or a subscriber of the log. It costs
-    /// the batch that was being sent. False if there was none, so it would happen again and again.
+    /// the batch that was being sent. False if nothing has been settled since the last panic, so
+    /// that it would happen again and again.
     fn survives(&mut self) -> bool {
         let told = !self.telling.is_empty();
         self.still_owes();
         self.back_off(None);
-        self.queue.fail_in_flight("the transport panicked") || told
+        // The log may be what panics.
+        quietly(|| self.queue.fail_in_flight("sending it panicked"));
+        let settled = self.queue.tally.settled();
+        told || self.panicked_at.replace(settled) != Some(settled)
     }
 
     /// Sends one batch. False if there is nothing to send at this time.
@@ -230,13 +238,13 @@ impl Worker {
         let resets = self.telling.len();
         match reply {
             Reply::Accepted => {
-                let tries = part.tries;
-                trace::debug!(target: "eventstream::grip", tries, "accepted");
                 self.failures = 0;
                 self.queue.tally.resets.fetch_add(resets as u64, Ordering::Relaxed);
                 self.telling.clear();
                 part.items.drain(..).for_each(|item| item.verdict.accept());
                 (self.most_resets, self.together) = (RESETS, true);
+                let tries = part.tries;
+                trace::debug!(target: "eventstream::grip", tries, "accepted");
             }
             Reply::Refused => {
                 self.failures = 0;
