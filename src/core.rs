@@ -7,7 +7,7 @@ use crate::event::{Event, EventId};
 use crate::hub::{Accepted, Cursor, Hub, Refused, Start, SubscribeError, Target};
 use crate::proxy::{Outcome, Proxy, ProxyTap, Reservation};
 use crate::publishing::Publishing;
-use crate::serve::{Body, BodySettings, Channels};
+use crate::serve::{BodySettings, Channels};
 
 pub(crate) struct Core {
     hub: Arc<Hub>,
@@ -84,21 +84,28 @@ impl Core {
         self.proxy.as_ref().map(|proxy| proxy.follow(to.name(), failed)).unzip()
     }
 
+    /// A cursor, and the settings of the body that may be made of it.
     pub(crate) fn subscribe(
         &self,
         channels: &Channels,
         start: Start<'_>,
-    ) -> Result<Cursor, SubscribeError> {
-        self.hub.subscribe(channels.as_slice(), start, self.now())
+    ) -> Result<(Cursor, Arc<BodySettings>), SubscribeError> {
+        let (cursor, given) = self.hub.subscribe(channels.as_slice(), start, self.now())?;
+        let bodies = match given {
+            Some(id) => Arc::new(self.bodies.opening_with(id, cursor.last_event_id())),
+            None => self.bodies.clone(),
+        };
+        Ok((cursor, bodies))
     }
 
     /// As [`subscribe`](Self::subscribe), but a cursor that has ended instead of an error.
-    pub(crate) fn subscribe_or_end(&self, channels: &Channels, start: Start<'_>) -> Cursor {
-        self.subscribe(channels, start).unwrap_or_else(|_| self.hub.ended())
-    }
-
-    pub(crate) fn body(&self, cursor: Cursor) -> Body {
-        Body::live(cursor, &self.bodies)
+    pub(crate) fn subscribe_or_end(
+        &self,
+        channels: &Channels,
+        start: Start<'_>,
+    ) -> (Cursor, Arc<BodySettings>) {
+        let ended = |_| (self.hub.ended(), self.bodies.clone());
+        self.subscribe(channels, start).unwrap_or_else(ended)
     }
 
     pub(crate) fn close_channel(&self, channel: &str) {

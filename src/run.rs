@@ -168,14 +168,14 @@ fn steps(
 /// A direct stream.
 fn open(core: &Core, channels: &Channels, last_event_id: &LastEventId) -> Result<Body, Refusal> {
     match core.subscribe(channels, last_event_id.start()) {
-        Ok(cursor) => {
+        Ok((cursor, settings)) => {
             trace::debug!(
                 target: "eventstream::connect",
                 channels = ?channels.as_slice(),
                 ?last_event_id,
                 "connected"
             );
-            Ok(core.body(cursor))
+            Ok(Body::live(cursor, settings))
         }
         Err(SubscribeError::Closed | SubscribeError::Full) => refuse_for_now(core),
         Err(refused) => Err(Refusal::bad_request(&refused.to_string())),

@@ -49,7 +49,7 @@ impl Subscription {
     /// Turns it into the body of an answer: `stream-open`, then the events, with keep-alives in
     /// between.
     pub fn into_body(self) -> Body {
-        Body::live(self.cursor, &self.bodies)
+        Body::live(self.cursor, self.bodies)
     }
 
     /// Where the subscription is: a new one after this id misses nothing and repeats nothing.

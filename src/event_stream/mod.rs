@@ -173,13 +173,13 @@ impl EventStream {
         last_event_id: Option<&str>,
     ) -> Result<Subscription, SubscribeError> {
         let start = last_event_id.map_or(Start::Now, Start::After);
-        let cursor = self.core.subscribe(&channels.into(), start)?;
-        Ok(Subscription::new(cursor, self.core.bodies().clone()))
+        let (cursor, bodies) = self.core.subscribe(&channels.into(), start)?;
+        Ok(Subscription::new(cursor, bodies))
     }
 
     fn subscribe_or_end(&self, channels: &Channels, start: Start<'_>) -> Subscription {
-        let cursor = self.core.subscribe_or_end(channels, start);
-        Subscription::new(cursor, self.core.bodies().clone())
+        let (cursor, bodies) = self.core.subscribe_or_end(channels, start);
+        Subscription::new(cursor, bodies)
     }
 
     /// Answers a request with a whole SSE endpoint.

@@ -5,7 +5,6 @@ use super::cursor::Cursor;
 use super::log::Found;
 use super::sequence::Place;
 use super::{Hub, SubscribeError};
-use crate::event::EventId;
 use crate::sync::{Arc, Ordering};
 
 /// Where a new subscription starts.
@@ -17,13 +16,14 @@ pub(crate) enum Start<'a> {
 }
 
 impl Hub {
-    /// A subscription to these channels, which must differ from each other.
-    pub(crate) fn subscribe(
+    /// A subscription to these channels, which must differ from each other. With it the id of a
+    /// publisher that named its place, if it was one.
+    pub(crate) fn subscribe<'a>(
         self: &Arc<Self>,
         names: &[impl AsRef<str>],
-        start: Start<'_>,
+        start: Start<'a>,
         now: u64,
-    ) -> Result<Cursor, SubscribeError> {
+    ) -> Result<(Cursor, Option<&'a str>), SubscribeError> {
         self.check_names(names)?;
         self.sweep(now);
         let room = |count: usize| (count < self.limits.subscriptions).then_some(count + 1);
@@ -37,11 +37,7 @@ impl Hub {
             self.subscriptions.fetch_sub(1, Ordering::Relaxed);
         })?;
         let (position, given) = self.position(&channels, start);
-        let cursor = Cursor::new(self.clone(), channels, position);
-        Ok(match given {
-            Some(id) => cursor.after_given(EventId::given(id.into())),
-            None => cursor,
-        })
+        Ok((Cursor::new(self.clone(), channels, position), given))
     }
 
     /// A subscription that has ended.

@@ -13,7 +13,7 @@ use futures::stream::{FusedStream, Stream, TryStreamExt};
 use http_body::{Frame, SizeHint};
 
 use super::keep_alive::KeepAlive;
-use crate::event::control;
+use crate::event::{control, EventId};
 use crate::hub::Cursor;
 use crate::runtime::Clock;
 
@@ -55,11 +55,34 @@ struct Live {
 /// What all bodies of a stream share.
 #[derive(Debug)]
 pub(crate) struct BodySettings {
-    pub(crate) clock: Clock,
+    pub(crate) clock: Arc<Clock>,
     /// After how long a silence a keep-alive is due; `None` is never.
     pub(crate) keep_alive: Option<Duration>,
     /// The reconnection time that `stream-open` carries.
     pub(crate) retry: Option<Duration>,
+    /// For a client that came with a publisher's id: this id, and the position that it names.
+    pub(crate) given: Option<(EventId, EventId)>,
+}
+
+impl BodySettings {
+    /// The same, for a client that came with this id of a publisher.
+    pub(crate) fn opening_with(&self, given: &str, position: EventId) -> Self {
+        Self {
+            clock: self.clock.clone(),
+            keep_alive: self.keep_alive,
+            retry: self.retry,
+            given: Some((EventId::given(given.into()), position)),
+        }
+    }
+
+    /// The id of `stream-open`. It repeats a publisher's id, because other processes may know that
+    /// one too, but only if nothing was read since.
+    fn open_id(&self, position: Option<EventId>) -> Option<EventId> {
+        match &self.given {
+            Some((given, named)) if position.as_ref() == Some(named) => Some(given.clone()),
+            _ => position,
+        }
+    }
 }
 
 impl Body {
@@ -75,12 +98,11 @@ impl Body {
         Self(Kind::Text(text.into()))
     }
 
-    pub(crate) fn live(events: Cursor, settings: &Arc<BodySettings>) -> Self {
+    pub(crate) fn live(events: Cursor, settings: Arc<BodySettings>) -> Self {
         if events.is_terminated() {
             return Self::empty();
         }
         let keep_alive = KeepAlive::new(&settings.clock);
-        let settings = settings.clone();
         Self(Kind::Live(Live { settings, events, keep_alive, opened: false, wrote: false }))
     }
 
@@ -116,7 +138,7 @@ impl Live {
         } else {
             self.opened = true;
             // Nothing was read yet, so this is where the client begins.
-            let position = self.events.open_id();
+            let position = self.settings.open_id(self.events.open_id());
             Poll::Ready(Some(control::stream_open(position.as_ref(), self.settings.retry)))
         };
         let Poll::Pending = polled else {

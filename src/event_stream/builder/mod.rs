@@ -159,9 +159,10 @@ impl Builder {
 
     fn finish(self, hub: Arc<Hub>, proxy: Option<Proxy>) -> EventStream {
         let bodies = BodySettings {
-            clock: Clock::new(self.timer),
+            clock: Arc::new(Clock::new(self.timer)),
             keep_alive: Some(self.keep_alive).filter(|every| !every.is_zero()),
             retry: self.retry,
+            given: None,
         };
         EventStream { core: Arc::new(Core::new(hub, bodies, proxy)) }
     }

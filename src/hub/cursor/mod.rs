@@ -32,8 +32,6 @@ enum Legs {
     /// With the waker that it left on the channel's list.
     One(Leg, WakerId),
     Many(Box<Merge>),
-    /// Nothing was read yet, and the client came with this id of a publisher.
-    Given(Box<(EventId, Legs)>),
     Ended,
 }
 
@@ -68,13 +66,6 @@ impl Cursor {
         Self { hub, at, legs }
     }
 
-    /// The same cursor, for a client that came with this id of a publisher, which names its place.
-    pub(super) fn after_given(mut self, id: EventId) -> Self {
-        let legs = std::mem::replace(&mut self.legs, Legs::Ended);
-        self.legs = Legs::Given(Box::new((id, legs)));
-        self
-    }
-
     pub(super) fn ended(hub: Arc<Hub>) -> Self {
         let at = hub.sequence.newest();
         Self { hub, at, legs: Legs::Ended }
@@ -85,12 +76,8 @@ impl Cursor {
     }
 
     /// The id for the first frame of a body: never past an event or a reset that is not yet handed
-    /// out. It repeats the id of a publisher that the client came with, because other processes may
-    /// know that one too.
+    /// out.
     pub(crate) fn open_id(&self) -> Option<EventId> {
-        if let Legs::Given(given) = &self.legs {
-            return Some(given.0.clone());
-        }
         (self.hub.history.replay && !self.legs.are_unknown()).then(|| self.last_event_id())
     }
 
@@ -99,21 +86,10 @@ impl Cursor {
         self.hub.sweep(now);
     }
 
-    /// Forgets the id that the client came with, which only counts before anything is read.
-    #[cold]
-    fn forget_given(&mut self) {
-        if let Legs::Given(given) = std::mem::replace(&mut self.legs, Legs::Ended) {
-            self.legs = given.1;
-        }
-    }
-
     fn release(&mut self) {
-        if let Legs::Given(_) = self.legs {
-            self.forget_given();
-        }
         let hub = &self.hub;
         match std::mem::replace(&mut self.legs, Legs::Ended) {
-            Legs::Ended | Legs::Given(_) => return,
+            Legs::Ended => return,
             Legs::One(leg, _) => {
                 let mut state = leg.channel.lock();
                 let waker = state.wait.disarm_task(leg.ticket);
@@ -139,10 +115,6 @@ impl Stream for Cursor {
         let this = &mut *self;
         let polled = match &this.legs {
             Legs::One(leg, _) if leg.pending != PendingReset::Unknown => this.poll_one(cx),
-            Legs::Given(_) => {
-                this.forget_given();
-                return self.poll_next(cx);
-            }
             _ if this.legs.are_unknown() => return Poll::Ready(Some(this.unknown())),
             _ => this.poll_many(cx),
         };
@@ -183,7 +155,6 @@ impl Legs {
         match self {
             Self::One(leg, _) => std::slice::from_ref(leg).iter(),
             Self::Many(merge) => merge.legs.iter(),
-            Self::Given(given) => given.1.iter(),
             Self::Ended => [].iter(),
         }
     }
@@ -192,7 +163,6 @@ impl Legs {
         match self {
             Self::One(leg, _) => std::slice::from_mut(leg).iter_mut(),
             Self::Many(merge) => merge.legs.iter_mut(),
-            Self::Given(given) => given.1.iter_mut(),
             Self::Ended => [].iter_mut(),
         }
     }
