@@ -23,8 +23,9 @@ pub(super) struct Merge {
     pending: Vec<u32>,
     /// Legs whose channel was closed and read to its end.
     ended: usize,
-    /// The seq after which the stream ends, because one of its channels was closed alone.
-    end: Option<u64>,
+    /// The seq after which the stream ends because one of its channels was closed alone, or
+    /// `u64::MAX`.
+    end: u64,
     /// Set while the legs have more than one item.
     behind: Option<Box<CatchUp>>,
 }
@@ -34,13 +35,13 @@ impl Cursor {
         let Self { hub, at, legs: Legs::Many(merge), .. } = self else { return Poll::Ready(None) };
         let mut waker: Option<Waker> = None;
         loop {
-            if merge.ended == merge.legs.len() || merge.end.is_some_and(|end| *at >= end) {
+            if merge.ended == merge.legs.len() || *at >= merge.end {
                 return Poll::Ready(None);
             }
             // The number first, the marks after it: see `wake::ReadySet`.
             let cut = hub.sequence.newest();
             merge.ready.take_legs(&mut merge.pending);
-            if merge.pending.is_empty() && merge.behind.is_none() && merge.end.is_none() {
+            if merge.pending.is_empty() && merge.behind.is_none() && merge.end == u64::MAX {
                 match merge.ready.park(waker.take().unwrap_or_else(|| cx.waker().clone())) {
                     Park::Asleep(replaced) => {
                         drop(replaced);
@@ -65,7 +66,7 @@ impl Merge {
             pending: (0..legs.len() as u32).collect(),
             legs: legs.into(),
             ended: 0,
-            end: None,
+            end: u64::MAX,
             behind: None,
         }
     }
@@ -98,11 +99,12 @@ impl Merge {
         // Each leg may copy its share of an item. If one has more, the cursor is behind.
         let budget = (cap / visited.len().max(1)).max(1);
         let mut fits = self.behind.is_none();
-        let alone = fits && visited.len() == 1 && self.end.is_none();
-        let (mut missing, mut closed) = (Vec::new(), Vec::new());
+        let alone = fits && visited.len() == 1 && self.end == u64::MAX;
+        let mut missing = Vec::new();
         let mut whole = None;
+        let mut ended = 0;
         // The seq after which more is left up to the cut.
-        let mut last = None;
+        let mut last = u64::MAX;
         for &index in &visited {
             let leg = &mut self.legs[index as usize];
             let mut state = leg.channel.lock();
@@ -110,33 +112,37 @@ impl Merge {
             if leg.announced.is_gap(*cursor, state.log.floor()) {
                 missing.push(index);
             }
+            let tail = state.log.tail();
             // Where no frame of another leg can come between, the bytes are shared with other
             // readers.
-            if alone && state.closed.is_none() && state.log.tail() <= cut {
+            if alone && state.closed.is_none() && tail <= cut {
                 let readers = state.subscribers;
                 whole = state.log.read(*cursor, cap, readers);
-                let tail = state.log.tail();
-                last = whole.as_ref().map(|whole| whole.last).filter(|&last| last < tail);
+                if let Some(whole) = &whole {
+                    if whole.last < tail {
+                        last = whole.last;
+                    }
+                }
             } else if fits {
                 fits = state.log.collect(*cursor, cut, budget, out);
             }
             if let Some(Closed::Channel(end)) = state.closed {
-                self.end = Some(self.end.map_or(end, |earlier| earlier.min(end)));
+                self.end = self.end.min(end);
             }
-            if state.log.tail() > cut {
+            if tail > cut {
                 self.pending.push(index);
             } else if state.closed.is_some() {
-                closed.push(index);
+                ended += 1;
             } else {
                 let ready = || ReadyLeg { set: self.ready.clone(), leg: index };
                 state.wait.arm_leg(&mut leg.ticket, ready);
             }
         }
-        if self.end.is_some_and(|end| *cursor >= end) {
+        if *cursor >= self.end {
             // Nothing that came or went after the end matters.
             return None;
         }
-        let end = self.end.unwrap_or(u64::MAX);
+        let due = cut.min(self.end);
         let mut gaps = Gaps::default();
         missing.iter().for_each(|&index| gaps.add(&mut self.legs[index as usize]));
         let head = hub.resets(*cursor, &gaps);
@@ -144,31 +150,31 @@ impl Merge {
             Some(answer) if head.is_empty() => (answer.events, answer.bytes),
             Some(answer) => (answer.events, [&head[..], &answer.bytes].concat().into()),
             None if fits => {
-                let count = out.sort_and_cut(cut.min(end));
+                let count = out.sort_and_cut(due);
                 (count as u64, out.join(count, head).into())
             }
             None => {
                 let behind = self.behind.get_or_insert_with(|| CatchUp::new(hub));
                 behind.add(&visited, *cursor);
-                let caught_up = behind.catch_up(&self.legs, *cursor, cut.min(end), cap, head);
-                visited.clear();
-                self.pending.extend(caught_up.evicted);
-                last = caught_up.last;
-                if last.is_none() {
-                    self.behind = None;
+                let caught_up = behind.catch_up(&self.legs, *cursor, due, cap, head);
+                // These are not armed.
+                visited.retain(|&leg| self.legs[leg as usize].channel.lock().closed.is_some());
+                visited.extend(caught_up.evicted);
+                match caught_up.last {
+                    Some(seq) => last = seq,
+                    None => self.behind = None,
                 }
                 (caught_up.events, caught_up.item)
             }
         };
-        if let Some(last) = last {
-            *cursor = last;
-            visited.append(&mut closed);
-        } else {
+        if last == u64::MAX {
             // Not past the end: whatever comes later is for a client that subscribes again from
             // here.
-            *cursor = cut.min(end).max(*cursor);
-            self.ended += closed.len();
+            *cursor = due.max(*cursor);
+            self.ended += ended;
             visited.clear();
+        } else {
+            *cursor = last;
         }
         visited.append(&mut self.pending);
         self.pending = visited;

@@ -34,8 +34,11 @@ pub(in crate::hub) struct Gathered {
     sources: Vec<Bytes>,
     /// What open chunks hold has to be copied: the source [`COPIED`].
     copied: Vec<u8>,
-    /// The places in `frames` by seq.
+    /// The indexes in `frames`, by seq.
     order: Vec<u32>,
+    /// The same with gaps, to make the order, and a bit for each slot that is taken.
+    slots: Vec<u32>,
+    taken: Vec<u64>,
     /// The bytes of all frames.
     size: usize,
     /// No frame has a seq outside these.
@@ -43,6 +46,8 @@ pub(in crate::hub) struct Gathered {
 }
 
 const COPIED: u32 = u32::MAX;
+/// The most seqs that get a slot each.
+const DENSE: usize = 1 << 15;
 
 impl Place {
     /// After `cursor`, wherever that is in the log.
@@ -183,27 +188,45 @@ impl Gathered {
     pub(in crate::hub) fn capacity(&self) -> usize {
         self.copied.capacity()
             + self.frames.capacity() * size_of::<Placed>()
-            + self.order.capacity() * size_of::<u32>()
+            + (self.order.capacity() + self.slots.capacity()) * size_of::<u32>()
             + self.sources.capacity() * size_of::<Bytes>()
     }
 
     /// Puts the frames in the order of their seqs.
     fn sort(&mut self) {
-        let Self { frames, order, .. } = self;
+        let Self { frames, order, slots, taken, .. } = self;
         order.clear();
         let Some((oldest, newest)) = self.seqs else { return };
         let all = 0..frames.len() as u32;
-        let range = (newest - oldest).saturating_add(1);
-        if range <= 4 * frames.len() as u64 {
-            // So dense that each seq can have a place of its own.
-            order.resize(range as usize, u32::MAX);
-            all.zip(&*frames).for_each(|(at, frame)| order[(frame.seq - oldest) as usize] = at);
-            if range > frames.len() as u64 {
-                order.retain(|&at| at != u32::MAX);
-            }
-        } else {
+        let range = (newest - oldest).saturating_add(1).try_into().unwrap_or(usize::MAX);
+        if range > DENSE.min(32 * frames.len()) {
             order.extend(all);
             order.sort_unstable_by_key(|&at| frames[at as usize].seq);
+            return;
+        }
+        // So dense that each seq can have a slot of its own.
+        let slot = |frame: &Placed| (frame.seq - oldest) as usize;
+        order.resize(frames.len(), 0);
+        if range == frames.len() {
+            all.zip(&*frames).for_each(|(at, frame)| order[slot(frame)] = at);
+            return;
+        }
+        slots.resize(slots.len().max(range), 0);
+        taken.clear();
+        taken.resize(range.div_ceil(64), 0);
+        for (at, frame) in all.zip(&*frames) {
+            let slot = slot(frame);
+            slots[slot] = at;
+            taken[slot / 64] |= 1 << (slot % 64);
+        }
+        let mut ordered = order.iter_mut();
+        for (slots, &bits) in slots.chunks(64).zip(&*taken) {
+            let mut bits: u64 = bits;
+            while bits != 0 {
+                let Some(next) = ordered.next() else { return };
+                *next = slots[bits.trailing_zeros() as usize];
+                bits &= bits - 1;
+            }
         }
     }
 
