@@ -8,6 +8,7 @@ use std::cell::Cell;
 use bytes::Bytes;
 
 use super::Leg;
+use crate::hub::channel::Unread;
 use crate::hub::log::{Answer, Gathered, Place};
 use crate::hub::Hub;
 use crate::sync::Ordering;
@@ -17,8 +18,8 @@ pub(super) struct CatchUp {
     behind: Vec<(Place, u32)>,
     /// How many seqs the last item spanned: the next one looks as far at first.
     span: u64,
-    /// What the hub had counted when all legs were last known to have no gap but by an append,
-    /// which marks the leg.
+    /// What the hub had counted at the last look at all legs. Unless it has counted more, only a
+    /// publisher can have taken frames from a leg, and that marks the leg.
     expiries: u64,
 }
 
@@ -93,11 +94,12 @@ impl CatchUp {
         let until = self.behind.get(1).map_or(cut, |(place, _)| cut.min(place.next - 1));
         let (place, index) = self.behind.first_mut()?;
         let leg = &legs[*index as usize];
-        let state = leg.channel.lock();
+        let mut state = leg.channel.lock();
         let evicted = leg.announced.misses(cursor, state.log.floor());
         if evicted || place.next > until {
             return None;
         }
+        state.unread = Unread::default();
         state.log.read_full(place, until, cap)
     }
 
@@ -112,7 +114,10 @@ impl CatchUp {
         out: &mut Gathered,
     ) -> (u64, Option<u32>) {
         let mut evicted = None;
-        let mut width = (self.span + self.span / 16).max(self.behind.len() as u64);
+        let mut width = match self.span {
+            0 => self.behind.len() as u64,
+            span => span + span / 16 + 1,
+        };
         loop {
             let next = self.behind.iter().map(|(place, _)| place.next).min().unwrap_or(u64::MAX);
             if next > cut {
@@ -126,7 +131,7 @@ impl CatchUp {
                     continue;
                 }
                 let leg = &legs[*index as usize];
-                let state = leg.channel.lock();
+                let mut state = leg.channel.lock();
                 let floor = state.log.floor();
                 if place.next <= floor && leg.announced.misses(cursor, floor) {
                     // Evicted since the first look.
@@ -134,6 +139,7 @@ impl CatchUp {
                     evicted = Some(*index);
                     continue;
                 }
+                state.unread = Unread::default();
                 state.log.gather(place, slot as u32, &mut until, cap, out);
                 drop(state);
                 if out.size() > 2 * cap {
@@ -171,4 +177,72 @@ fn with_gathered<T>(f: impl FnOnce(&mut Gathered) -> T) -> T {
         let _ = GATHERED.try_with(|cell| cell.set(gathered));
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reset::{AnnouncedGap, PendingReset};
+    use super::*;
+    use crate::hub::channel::Channel;
+    use crate::hub::log::Frame;
+    use crate::limits::{History, Limits};
+    use crate::sync::Arc;
+    use crate::wake::Ticket;
+
+    fn append(leg: &Leg, seqs: &[u64], keep: &History) {
+        for &seq in seqs {
+            let text = format!("{seq},");
+            let frame =
+                Frame { before_id: text.as_bytes(), own_id: None, after_id: b"", given_id: None };
+            leg.channel.lock().log.append(seq, frame, 0, keep);
+        }
+    }
+
+    fn legs(seqs: [&[u64]; 2]) -> [Leg; 2] {
+        seqs.map(|seqs| {
+            let channel = Arc::new(Channel::new("".into(), 0));
+            let (ticket, announced) = (Ticket::default(), AnnouncedGap::default());
+            let leg = Leg { channel, ticket, announced, pending: PendingReset::None };
+            append(&leg, seqs, &History::default());
+            leg
+        })
+    }
+
+    /// An item has room for two frames.
+    fn next(behind: &mut CatchUp, legs: &[Leg], cursor: u64) -> (String, Option<u64>, Option<u32>) {
+        let CaughtUp { item, last, evicted, .. } =
+            behind.catch_up(legs, cursor, 100, 4, Vec::new());
+        (String::from_utf8(item.into()).unwrap(), last, evicted)
+    }
+
+    #[test]
+    fn a_frame_is_found_again_where_older_ones_have_gone() {
+        let hub = Hub::new(History::default(), Limits::default(), 0);
+        let legs = legs([&[1, 3, 5], &[2, 4, 6]]);
+        let mut behind = CatchUp::new(&hub);
+        behind.add(&[0, 1], 0);
+        assert_eq!(next(&mut behind, &legs, 0), ("1,2,".into(), Some(2), None));
+        append(&legs[1], &[7], &History::default().events(3));
+        assert_eq!(next(&mut behind, &legs, 2), ("3,4,".into(), Some(4), None));
+        assert_eq!(next(&mut behind, &legs, 4), ("5,6,".into(), Some(6), None));
+        assert_eq!(next(&mut behind, &legs, 6), ("7,".into(), None, None));
+    }
+
+    /// Between the first look at a leg and the last, a publisher may have taken the frames that are
+    /// next. Whatever comes after them waits for the reset.
+    #[test]
+    fn an_item_ends_before_a_frame_that_has_gone_meanwhile() {
+        let hub = Hub::new(History::default(), Limits::default(), 0);
+        // In the second case the leg that loses a frame is the only one left.
+        for first in [&[1, 3, 5, 7][..], &[1, 3]] {
+            let legs = legs([first, &[2, 4, 6, 8, 9]]);
+            let mut behind = CatchUp::new(&hub);
+            behind.add(&[0, 1], 0);
+            let mut next = |cursor| next(&mut behind, &legs, cursor);
+            assert_eq!(next(0), ("1,2,".into(), Some(2), None));
+            append(&legs[1], &[10], &History::default().events(4));
+            assert_eq!(next(2), ("3,".into(), Some(3), Some(1)));
+            assert_eq!(next(3), ("".into(), Some(3), Some(1)));
+        }
+    }
 }

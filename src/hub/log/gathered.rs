@@ -65,7 +65,8 @@ impl Place {
 impl Log {
     /// Adds the frames from `place` on, up to the seq `until`, and moves the place behind them.
     ///
-    /// Where these are more than `cap` bytes, it lowers `until` to the frame that is too much.
+    /// Where these are more than `cap` bytes, it lowers `until` to the frame that is too much, so
+    /// that nobody looks further in other logs.
     pub(in crate::hub) fn gather(
         &self,
         place: &mut Place,
@@ -261,18 +262,15 @@ impl Gathered {
         mut go_back: impl FnMut(u32, u64),
     ) -> (Bytes, usize, Option<(u64, u64)>) {
         self.sort();
-        let (mut count, mut size) = (0, 0);
-        for &at in &self.order {
+        let (mut count, mut size) = (self.order.len(), self.size);
+        // From the end, because nearly all fit.
+        while let Some(&at) = self.order[..count].last() {
             let frame = &self.frames[at as usize];
-            let more = size + frame.to - frame.from;
-            if frame.seq > until || (more > cap && count > 0) {
+            if frame.seq <= until && (size <= cap || count == 1) {
                 break;
             }
-            (count, size) = (count + 1, more);
-        }
-        for &at in &self.order[count..] {
-            let frame = &self.frames[at as usize];
             go_back(frame.slot, frame.seq);
+            (count, size) = (count - 1, size - (frame.to - frame.from));
         }
         let seq = |nth: usize| self.frames[self.order[nth] as usize].seq;
         let seqs = count.checked_sub(1).map(|last| (seq(0), seq(last)));
@@ -310,6 +308,38 @@ impl Gathered {
             match next {
                 Some(frame) => run = frame,
                 None => return head.into(),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_put_in_order_however_sparse_their_seqs_are() {
+        for step in [1, 2, 3, 31, 40, 1000, 1 << 40] {
+            for count in [1, 2, 3, 63, 64, 65, 300_u64] {
+                // 7 divides none of the counts but 63, whose frames keep their order.
+                let nth = |n: u64| if count % 7 == 0 { n } else { n * 7 % count };
+                let frame = |n| Placed {
+                    seq: 5 + step * nth(n) + step / 3 * (nth(n) % 2),
+                    source: COPIED,
+                    slot: 0,
+                    from: 0,
+                    to: 1,
+                };
+                let frames: Vec<_> = (0..count).map(frame).collect();
+                let mut expected: Vec<_> = frames.iter().map(|frame| frame.seq).collect();
+                expected.sort();
+                let seqs = Some((expected[0], expected[count as usize - 1]));
+                let mut gathered = Gathered { frames, seqs, ..Gathered::default() };
+                for _ in 0..2 {
+                    gathered.sort();
+                    let ordered = gathered.order.iter().map(|&at| gathered.frames[at as usize].seq);
+                    assert!(ordered.eq(expected.iter().copied()), "{count} by {step}");
+                }
             }
         }
     }
