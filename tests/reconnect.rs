@@ -421,13 +421,21 @@ fn a_replay_over_many_channels_is_whole_in_order_and_in_full_items() {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) % below
     };
-    let turns: [(&str, Vec<usize>); 4] = [
+    let turns: [(&str, Vec<usize>); 7] = [
         ("in turns", (0..2000).map(|n| n % 40).collect()),
         ("one after another", (0..2000).map(|n| n / 50).collect()),
         ("nearly all in one", (0..2000).map(|n| if n % 50 == 0 { n / 50 } else { 3 }).collect()),
         ("at random", (0..2000).map(|_| random(40) as usize).collect()),
+        ("one after another, the last first", (0..2000).map(|n| 39 - n / 50).collect()),
+        ("among some others", (0..2000).map(|n| n % 40).collect()),
+        ("among many others", (0..500).map(|_| random(40) as usize).collect()),
     ];
     for (how, turns) in turns {
+        let others = match how {
+            "among some others" => 10,
+            "among many others" => 200,
+            _ => 1,
+        };
         let history = History::default().events(5000).bytes(64 << 20);
         let limits = Limits::default().item(ITEM);
         let stream = EventStream::builder().history(history).limits(limits).build().unwrap();
@@ -436,6 +444,7 @@ fn a_replay_over_many_channels_is_whole_in_order_and_in_full_items() {
             .into_iter()
             .map(|turn| {
                 let size = [5, 80, 700, 2000, 5000][random(5) as usize] + random(20) as usize;
+                (0..random(others)).for_each(|_| drop(publish(&stream, "another", "")));
                 publish(&stream, &names[turn], "x".repeat(size)).1
             })
             .collect();

@@ -70,7 +70,7 @@ impl Hub {
         let mut state = channel.lock();
         state.aging = false;
         if !state.gone {
-            state.log.expire(now, &self.history);
+            self.expire(&mut state, now);
             self.queue_aging(&channel, &mut state);
             if state.subscribers == 0 && state.log.is_empty() {
                 drop(state);
@@ -78,6 +78,16 @@ impl Hub {
             }
         }
         true
+    }
+
+    /// Drops the events that are too old. Readers that are behind look for the count, because this
+    /// wakes nobody.
+    pub(super) fn expire(&self, state: &mut ChannelState, now: u64) {
+        let floor = state.log.floor();
+        state.log.expire(now, &self.history);
+        if state.subscribers > 0 && state.log.floor() > floor {
+            self.expiries.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// Counts one subscriber less. The channel goes away with the last one, unless it keeps events

@@ -59,6 +59,8 @@ pub(crate) struct Hub {
     /// Events handed out that no channel in the map counts.
     delivered: AtomicU64,
     resets: AtomicU64,
+    /// How often events of a channel with subscribers were too old, other than at a publication.
+    expiries: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -99,6 +101,7 @@ impl Hub {
             subscriptions: AtomicUsize::new(0),
             delivered: AtomicU64::new(0),
             resets: AtomicU64::new(0),
+            expiries: AtomicU64::new(0),
         }
     }
 
@@ -148,7 +151,7 @@ impl Hub {
         let (mut delivered, mut retained_bytes) = (self.delivered.load(Ordering::Relaxed), 0);
         for channel in &channels {
             let mut state = channel.lock();
-            state.log.expire(now, &self.history);
+            self.expire(&mut state, now);
             retained_bytes += state.log.bytes();
             if !state.gone {
                 delivered += state.delivered;

@@ -144,6 +144,6 @@ impl Hub {
         let mut state = channel.lock();
         state.subscribers += 1;
         self.keep(&mut state);
-        state.log.expire(now, &self.history);
+        self.expire(&mut state, now);
     }
 }

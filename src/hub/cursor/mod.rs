@@ -1,5 +1,6 @@
 //! A subscription as the hub sees it: a cursor over one channel, or over several, its legs.
 
+mod catch_up;
 mod many;
 mod one;
 mod reset;

@@ -30,9 +30,14 @@ pub(super) struct Gaps {
 }
 
 impl AnnouncedGap {
+    /// Whether events are missing whose loss was not announced yet.
+    pub(super) fn misses(&self, cursor: u64, floor: u64) -> bool {
+        cursor.max(self.0) < floor
+    }
+
     /// Whether events are missing whose loss was not announced yet; notes that it is from now on.
     pub(super) fn is_gap(&mut self, cursor: u64, floor: u64) -> bool {
-        let missing = cursor.max(self.0) < floor;
+        let missing = self.misses(cursor, floor);
         if missing {
             self.0 = floor;
         }

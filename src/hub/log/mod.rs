@@ -5,6 +5,7 @@
 //! readers at the same place or further on.
 
 mod answers;
+mod gathered;
 mod given_ids;
 
 use std::collections::VecDeque;
@@ -17,6 +18,7 @@ use crate::event::Epoch;
 use crate::limits::History;
 pub(super) use answers::Answer;
 use answers::{copy_small, Answers, Remembered, WORTH_PINNING};
+pub(super) use gathered::{Gathered, Place};
 pub(super) use given_ids::Found;
 use given_ids::GivenIds;
 
@@ -282,18 +284,17 @@ impl Log {
         Some(answer)
     }
 
-    /// Adds the first frames with `cursor < seq <= cut` to `out`: those that fit into `budget`
-    /// bytes, but at least `least` of them. Returns the seq of the next one if more are left.
+    /// Adds the frames with `cursor < seq <= cut` to `out`. If these are more than `budget` bytes
+    /// it adds none, and the answer is false.
     pub(super) fn collect(
         &self,
         cursor: u64,
         cut: u64,
         budget: usize,
-        least: usize,
         out: &mut Collected,
-    ) -> Option<u64> {
+    ) -> bool {
         if self.tail() <= cursor {
-            return None;
+            return true;
         }
         let first = self.index_after(cursor);
         let due = match self.tail() <= cut {
@@ -301,29 +302,21 @@ impl Log {
             false => self.entries.partition_point(|entry| entry.seq <= cut),
         };
         if first >= due {
-            return None;
+            return true;
         }
-        let start = self.start_of(first);
-        let limit = start.saturating_add(budget as u64);
-        let behind = match self.entries[due - 1].end <= limit {
-            true => due,
-            false => {
-                let fits = self.partition_near(first, |entry| entry.end <= limit);
-                fits.max(first + least).min(due)
-            }
-        };
-        if behind > first {
-            let newest = self.entries[behind - 1];
-            let base = out.bytes.len();
-            self.for_each_part(start, newest.end, |part| out.bytes.extend_from_slice(part));
-            let mut from = start;
-            for entry in self.entries.range(first..behind) {
-                let place = |position: u64| base + (position - start) as usize;
-                out.frames.push((entry.seq, place(from), place(entry.end)));
-                from = entry.end;
-            }
+        let (start, end) = (self.start_of(first), self.entries[due - 1].end);
+        if end - start > budget as u64 {
+            return false;
         }
-        (behind < due).then(|| self.entries[behind].seq)
+        let base = out.bytes.len();
+        self.for_each_part(start, end, |part| out.bytes.extend_from_slice(part));
+        let mut from = start;
+        for entry in self.entries.range(first..due) {
+            let place = |position: u64| base + (position - start) as usize;
+            out.frames.push((entry.seq, place(from), place(entry.end)));
+            from = entry.end;
+        }
+        true
     }
 
     /// Where a publisher's id stands among the events kept.
