@@ -47,12 +47,3 @@ pub(crate) fn sse_codec(pieces: &[Bytes]) -> Vec<Received> {
     let decoded = sse_codec::decode_stream(pieces).try_filter_map(received);
     block_on(decoded.try_collect()).expect("the bytes are UTF-8")
 }
-
-/// What both read.
-pub(crate) fn both(pieces: &[Bytes]) -> Vec<Received> {
-    let received = eventsource_stream(pieces);
-    let without_retry: Vec<_> =
-        received.iter().map(|event| Received { retry: None, ..event.clone() }).collect();
-    assert_eq!(sse_codec(pieces), without_retry, "the two parsers differ");
-    received
-}

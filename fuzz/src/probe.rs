@@ -1,8 +1,6 @@
 //! Looks at answers: which channels a client was subscribed to.
 
-use bytes::Bytes;
 use eventstream::Body;
-use futures::executor::block_on;
 use futures::task::noop_waker_ref;
 use futures::StreamExt;
 use http::Response;
@@ -40,12 +38,4 @@ pub(crate) fn channels(answer: Response<Body>) -> Result<Vec<String>, (u16, Stri
     assert_eq!(data["reason"], "unknown");
     let names = data["channels"].as_array().expect("a list of channels");
     Ok(names.iter().map(|name| name.as_str().expect("a name").to_owned()).collect())
-}
-
-/// The whole of a short body, such as a refusal's.
-pub(crate) fn whole(body: Body) -> Vec<u8> {
-    block_on(
-        body.map(|item: Result<Bytes, _>| item.unwrap_or_else(|never| match never {})).concat(),
-    )
-    .to_vec()
 }

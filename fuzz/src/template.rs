@@ -80,7 +80,7 @@ pub fn check(data: &[u8]) {
     for _ in 0..input.below(3) {
         params.push((input.pick(&NAMES), input.text()));
     }
-    let (mut templates, mut expected) = (Vec::new(), Ok(Vec::<String>::new()));
+    let (mut templates, mut expected) = (Vec::new(), Ok::<_, &str>(Vec::<String>::new()));
     let missing_path = !pattern.is_empty() && captured.is_none();
     for _ in 0..1 + input.below(3) {
         let mut template = String::new();
