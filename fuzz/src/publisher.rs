@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use eventstream::grip::Endpoint;
 use eventstream::runtime::Timer;
 use eventstream::test_util::ManualTimer;
-use eventstream::{Event, EventId, EventStream, Limits, PublishError, Publishing};
-use futures::FutureExt;
+use eventstream::{Event, EventId, EventStream, Limits, PublishError, Publishing, Subscription};
+use futures::{FutureExt, StreamExt};
 use serde_json::Value;
 
 use crate::control_port::{scripted, Pool, Post, Reply};
@@ -49,6 +49,8 @@ fn refused(post: &Post) -> bool {
 
 struct World {
     stream: EventStream,
+    /// One local subscription of each channel, which learns the ids.
+    watches: [Subscription; 3],
     timer: ManualTimer,
     pool: Pool,
     scripts: [Script; 2],
@@ -92,14 +94,14 @@ impl World {
             .transport(transport)
             .build()
             .expect("a valid configuration");
-        Self { stream, timer, pool, scripts, log, published: Vec::new() }
+        let watches = CHANNELS.map(|channel| stream.subscribe(channel));
+        Self { stream, watches, timer, pool, scripts, log, published: Vec::new() }
     }
 
     fn publish(&mut self, channel: usize, data: String) {
         let event = Event::default().data(&data);
-        let mut watch = self.stream.subscribe(CHANNELS[channel]);
         let mut publishing = self.stream.publish(CHANNELS[channel], event);
-        let frame = futures::StreamExt::next(&mut watch).now_or_never().flatten();
+        let frame = self.watches[channel].next().now_or_never().flatten();
         let frame = String::from_utf8(frame.expect("it is delivered here at once").to_vec());
         let frame = frame.expect("a frame is text");
         let id = frame.strip_prefix("id: ").and_then(|rest| rest.split_once('\n'));
@@ -241,7 +243,12 @@ pub fn check(data: &[u8]) {
     for script in &world.scripts {
         script.lock().expect("no panic under it").clear();
     }
+    world.settle();
     for _ in 0..140 {
+        // A worker that sleeps has something left to do.
+        if world.timer.sleeping() == 0 {
+            break;
+        }
         world.advance(SECOND);
     }
     for (_, _, post) in &*world.log.lock().expect("no panic under it") {
