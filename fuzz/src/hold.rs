@@ -1,5 +1,5 @@
-//! A hold's headers, read back as Pushpin reads them. The parser below has Pushpin's rules, found by
-//! observing a real one (`tests/vectors/pushpin-observed.json`).
+//! A hold's headers, read back as Pushpin reads them. The parser below has Pushpin's rules, found
+//! by observing a real one (`tests/vectors/pushpin-observed.json`).
 
 use std::time::Duration;
 

@@ -21,13 +21,21 @@ const BUDGET: Duration = Duration::from_secs(30);
 const SECOND: Duration = Duration::from_secs(1);
 const HOSTS: [&str; 2] = ["a.test", "b.test"];
 const CHANNELS: [&str; 3] = ["x", "y,", "z"];
-/// The data of an event that makes an endpoint refuse the POST.
-const BAD: &str = "bad";
+/// The data of an event that makes an endpoint refuse the POST. No id has capitals.
+const BAD: &str = "BAD";
 
 /// What one endpoint does with its POSTs, one byte each. After the last it is well.
 type Script = Arc<Mutex<VecDeque<u8>>>;
-/// The bodies of the POSTs that were accepted, by host, and all POSTs with events, with their time.
-type Log = Arc<Mutex<Vec<(usize, bool, Post)>>>;
+/// All POSTs, in order.
+type Log = Arc<Mutex<Vec<Sent>>>;
+
+struct Sent {
+    host: usize,
+    accepted: bool,
+    at: Instant,
+    /// The channel, id and content of each item.
+    items: Vec<(String, String, String)>,
+}
 
 struct Published {
     channel: usize,
@@ -43,8 +51,13 @@ fn seq(id: &str) -> u64 {
     id.rsplit_once('-').and_then(|(_, seq)| seq.parse().ok()).unwrap_or_else(|| panic!("{id}"))
 }
 
-fn refused(post: &Post) -> bool {
-    post.contents().iter().any(|content| content.contains(BAD))
+fn items(post: &Post) -> Vec<(String, String, String)> {
+    let text = |value: &Value| value.as_str().expect("a string").to_owned();
+    let item = |item: Value| {
+        let content = &item["formats"]["http-stream"]["content"];
+        (text(&item["channel"]), text(&item["id"]), text(content))
+    };
+    post.items().into_iter().map(item).collect()
 }
 
 struct World {
@@ -65,8 +78,10 @@ impl World {
         let (transport, _) = scripted(&timer, move |post| {
             let host = usize::from(post.uri.host() == Some(HOSTS[1]));
             let byte = script[host].lock().expect("no panic under it").pop_front().unwrap_or(0);
+            let items = items(post);
+            let bad = items.iter().any(|(.., content)| content.contains(BAD));
             let reply = match byte % 24 {
-                _ if refused(post) => Reply::Status(400),
+                _ if bad => Reply::Status(400),
                 12..15 => Reply::Status(503),
                 15 => Reply::RetryAfter(429, "3"),
                 16 => Reply::RetryAfter(503, "60"),
@@ -79,7 +94,10 @@ impl World {
                 _ => Reply::Status(200),
             };
             let accepted = matches!(reply, Reply::Status(200));
-            posts.lock().expect("no panic under it").push((host, accepted, post.clone()));
+            assert!(post.body.len() <= 1_000_000);
+            assert_eq!(post.headers["content-length"], post.body.len().to_string());
+            let sent = Sent { host, accepted, at: post.at, items };
+            posts.lock().expect("no panic under it").push(sent);
             reply
         });
         let endpoints: Vec<_> = HOSTS[..endpoints]
@@ -133,20 +151,6 @@ impl World {
         self.settle();
     }
 
-    /// The accepted items of an endpoint, in order: channel, id and content.
-    fn accepted(&self, endpoint: usize) -> Vec<(String, String, String)> {
-        let text = |value: &Value| value.as_str().expect("a string").to_owned();
-        let log = self.log.lock().expect("no panic under it");
-        let posts = log.iter().filter(|(host, accepted, _)| *host == endpoint && *accepted);
-        posts
-            .flat_map(|(.., post)| post.items())
-            .map(|item| {
-                let content = &item["formats"]["http-stream"]["content"];
-                (text(&item["channel"]), text(&item["id"]), text(content))
-            })
-            .collect()
-    }
-
     fn has(event: &Published, endpoint: usize) -> bool {
         match event.outcome.as_ref().expect("it is settled") {
             Ok(id) => {
@@ -169,30 +173,32 @@ impl World {
         let (mut events, mut resets) = (0, 0);
         let by_seq: BTreeMap<u64, &Published> =
             self.published.iter().map(|event| (seq(event.id.as_ref()), event)).collect();
-        for (channel, id, content) in self.accepted(endpoint) {
-            let at = ["events-x", "events-y%2C", "events-z"].iter().position(|it| *it == channel);
+        let log = self.log.lock().expect("no panic under it");
+        let accepted = log.iter().filter(|sent| sent.host == endpoint && sent.accepted);
+        for (channel, id, content) in accepted.flat_map(|sent| &sent.items) {
+            let at = ["events-x", "events-y%2C", "events-z"].iter().position(|it| it == channel);
             let at = at.unwrap_or_else(|| panic!("channel {channel}"));
             let (id, lost) = match id.strip_suffix("-lost") {
                 Some(id) => (id, true),
-                None => (&*id, false),
+                None => (&**id, false),
             };
             let seq = seq(id);
             let event = by_seq.get(&seq).unwrap_or_else(|| panic!("nobody published {id}"));
             assert_eq!(event.channel, at, "{id}");
-            let before = last.insert(at, seq);
-            let before = before.unwrap_or(0).max(told.get(&at).copied().unwrap_or(0));
+            // What came before has been looked at.
+            let before = last.insert(at, seq).unwrap_or(0);
             assert!(before < seq, "{id} comes after {before} of the same channel");
             if lost {
                 assert!(!Self::has(event, endpoint), "{id} is told as lost, and was accepted");
                 let data = format!(r#"{{"channels":["{}"],"reason":"lost"}}"#, CHANNELS[at]);
-                assert_eq!(content, format!("id: {id}\nevent: stream-reset\ndata: {data}\n\n"));
+                assert_eq!(*content, format!("id: {id}\nevent: stream-reset\ndata: {data}\n\n"));
                 told.insert(at, seq);
                 resets += 1;
             } else {
                 assert!(Self::has(event, endpoint), "{id} was accepted, and its outcome says no");
-                assert_eq!(content, format!("id: {id}\ndata: {}\n\n", event.data));
+                assert_eq!(*content, format!("id: {id}\ndata: {}\n\n", event.data));
                 // What is missing since the last that clients know of, they must have been told.
-                for (missed, event) in by_seq.range(..seq) {
+                for (missed, event) in by_seq.range(before..seq) {
                     let missing = event.channel == at && !Self::has(event, endpoint);
                     assert!(
                         !missing || told.get(&at).is_some_and(|told| missed <= told),
@@ -222,7 +228,7 @@ pub fn check(data: &[u8]) {
     let scripts = scripts.map(|bytes| Arc::new(Mutex::new(bytes.iter().copied().collect())));
     let mut world = World::new(endpoints, queue, scripts);
     let mut number = 0;
-    while !input.is_empty() && number < 150 {
+    while !input.is_empty() && number < 150 && world.published.len() < 150 {
         number += 1;
         match input.byte() % 16 {
             0..6 => world.publish(input.below(3), number.to_string()),
@@ -251,17 +257,16 @@ pub fn check(data: &[u8]) {
         }
         world.advance(SECOND);
     }
-    for (_, _, post) in &*world.log.lock().expect("no panic under it") {
-        let items = post.items();
+    let since: BTreeMap<&str, Instant> =
+        world.published.iter().map(|event| (event.id.as_ref(), event.since)).collect();
+    for Sent { at, items, .. } in &*world.log.lock().expect("no panic under it") {
         assert!(!items.is_empty() && items.len() <= 200, "{} items in a POST", items.len());
-        assert!(post.body.len() <= 1_000_000);
-        assert_eq!(post.headers["content-length"], post.body.len().to_string());
-        for id in post.ids().iter().filter(|id| !id.ends_with("-lost")) {
-            let event = world.published.iter().find(|event| event.id.as_ref() == *id);
-            let age = post.at.duration_since(event.expect("it was published").since);
+        for id in items.iter().map(|(_, id, _)| id).filter(|id| !id.ends_with("-lost")) {
+            let age = at.duration_since(since[&**id]);
             assert!(age < BUDGET, "{id} is sent after {age:?}");
         }
     }
+    drop(since);
     for endpoint in 0..endpoints {
         let settled = world.check_endpoint(endpoint);
         assert_eq!(settled, world.published.len() as u64);

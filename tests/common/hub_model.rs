@@ -1,6 +1,6 @@
-//! A model of the hub that is too simple to be wrong: a `Vec` of all events ever published, what each
-//! channel still keeps of them, when the hub looks for what is too old, and where each subscription
-//! is. `Pair` does everything to the hub and to the model, and compares what they say.
+//! A model of the hub that is too simple to be wrong: a `Vec` of all events ever published, what
+//! each channel still keeps of them, when the hub looks for what is too old, and where each
+//! subscription is. `Pair` does everything to the hub and to the model, and compares what they say.
 //!
 //! `tests/hub_model.rs` and the fuzz target `hub` share it.
 
