@@ -11,7 +11,8 @@ use percent_encoding::percent_decode_str;
 use crate::input::Input;
 
 /// One entry of a header: its value, and its parameters.
-type Entry = (String, Vec<(String, String)>);
+type Entry = (String, Parameters);
+type Parameters = Vec<(String, String)>;
 
 /// Splits a list at commas. A quote anywhere begins a string in which commas do not count, and a
 /// backslash there takes the next character as it is.
@@ -46,7 +47,7 @@ fn entry(text: &str) -> Entry {
 }
 
 /// Reads `name=value` pairs up to the end.
-fn parameters(text: &str, separator: char) -> Vec<(String, String)> {
+fn parameters(text: &str, separator: char) -> Parameters {
     let (mut found, mut chars) = (Vec::new(), text.chars().peekable());
     while chars.peek().is_some() {
         let mut name = String::new();
@@ -159,7 +160,7 @@ pub fn check(data: &[u8]) {
     let headers = hold.headers();
 
     assert_eq!(lines(&headers, "grip-hold"), ["stream"]);
-    let channels: Vec<(Vec<u8>, Vec<(String, String)>)> = lines(&headers, "grip-channel")
+    let channels: Vec<(Vec<u8>, Parameters)> = lines(&headers, "grip-channel")
         .iter()
         .flat_map(|line| list(line))
         .map(|text| entry(&text))

@@ -19,6 +19,8 @@ const GIVEN: [&str; 2] = ["x, y", "twice"];
 struct Known {
     stream: EventStream,
     epoch: String,
+    /// The stream's own ids, from that of its start on.
+    ids: Vec<String>,
     frames: Vec<String>,
 }
 
@@ -37,13 +39,14 @@ fn known() -> &'static Known {
             let id = stream.try_publish("a", event).expect("it is valid");
             frames.push(format!("id: {id}\ndata: {seq}\n\n"));
         }
-        Known { stream, epoch, frames }
+        let ids = (0..=EVENTS).map(|seq| format!("{epoch}-{seq}")).collect();
+        Known { stream, epoch, ids, frames }
     })
 }
 
 impl Known {
     fn own(&self, id: &str) -> Option<u64> {
-        (0..=EVENTS).find(|seq| format!("{}-{seq}", self.epoch) == id)
+        self.ids.iter().zip(0..).find_map(|(own, seq)| (own == id).then_some(seq))
     }
 
     /// The body of a client that came with these ids, as one text.
