@@ -65,8 +65,6 @@ fn configs() -> &'static [Config] {
 
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
-    // The seeds are signed with the vectors' key, which is none of these.
-    let long = b"another key, of some length that is over 64 bytes, so it is hashed";
     let (which, iss) = (input.below(KEYS.len()), input.flag().then_some(ISS));
     let key = KEYS[which];
     let config = &configs()[2 * which + usize::from(iss.is_some())];
