@@ -1,5 +1,5 @@
-"""Checks what the compiler does not: which module may use which, how large rooms and graphs are, and
-what Rust the dependencies ask for."""
+"""Checks what the compiler does not: which module may use which, how large rooms and graphs are, that every
+fuzz target is complete, and what Rust the dependencies ask for."""
 
 import json
 import re
@@ -169,6 +169,22 @@ def widths() -> list[str]:
     ]
 
 
+def fuzz_targets() -> list[str]:
+    """Targets that lack their code, their seeds or a mention where all of them are listed."""
+    fuzz, wrong = Path("fuzz"), []
+    lists = {name: (fuzz / name).read_text() for name in ("Cargo.toml", "README.md", "tests/seeds.rs")}
+    for target in sorted(file.stem for file in (fuzz / "fuzz_targets").glob("*.rs")):
+        if not (fuzz / "src" / f"{target}.rs").exists():
+            wrong.append(f"fuzz/src/{target}.rs is missing")
+        if not any((fuzz / "seeds" / target).glob("*")):
+            wrong.append(f"fuzz/seeds/{target} is empty")
+        for name, text in lists.items():
+            mention = {"Cargo.toml": f'name = "{target}"', "README.md": f"| `{target}` |"}.get(name, f'("{target}", ')
+            if mention not in text:
+                wrong.append(f"fuzz/{name} does not name {target}")
+    return wrong
+
+
 def version(text: str | None) -> tuple[int, ...]:
     numbers = [int(part) for part in (text or "0").split(".")]
     return tuple(numbers + [0] * (3 - len(numbers)))
@@ -200,6 +216,6 @@ def graphs() -> list[str]:
 
 if __name__ == "__main__":
     modules = files()
-    wrong = arrows(modules) + circles(modules) + sizes(modules) + widths() + graphs()
-    print("\n".join(wrong) or "arrows, circles, sizes, widths, graphs and Rust versions hold")
+    wrong = arrows(modules) + circles(modules) + sizes(modules) + widths() + fuzz_targets() + graphs()
+    print("\n".join(wrong) or "arrows, circles, sizes, widths, fuzz targets, graphs and Rust versions hold")
     sys.exit(bool(wrong))

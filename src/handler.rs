@@ -46,6 +46,9 @@ enum ChannelSource {
     Function(Arc<Lookup>),
 }
 
+/// matchit panics at more, because it has a letter for each.
+const MOST_PARAMETERS: usize = 25;
+
 type Lookup = dyn Fn(&Request<()>) -> Channels + Send + Sync;
 type Pattern = Arc<Result<Router<()>, String>>;
 
@@ -67,13 +70,18 @@ impl Handler {
     /// them. Any other path gets 404.
     ///
     /// The pattern is matched against the URI as it arrives; captured values are percent-decoded
-    /// afterwards. `{*rest}` captures the rest of a path. [`Params`] in the request's extensions
+    /// afterwards. `{*rest}` captures the rest of a path. A pattern may have up to 25 parameters.
+    /// [`Params`] in the request's extensions
     /// take precedence.
     pub fn path(mut self, pattern: &str) -> Self {
         let mut router = Router::new();
-        let router = match router.insert(pattern, ()) {
-            Ok(()) => Ok(router),
-            Err(error) => Err(format!("path pattern {pattern:?} does not parse: {error}")),
+        let router = if parameters(pattern) > MOST_PARAMETERS {
+            Err(format!("path pattern {pattern:?} has more than {MOST_PARAMETERS} parameters"))
+        } else {
+            match router.insert(pattern, ()) {
+                Ok(()) => Ok(router),
+                Err(error) => Err(format!("path pattern {pattern:?} does not parse: {error}")),
+            }
         };
         self.path = Some(Arc::new(router));
         self
@@ -123,6 +131,11 @@ impl Handler {
             },
         }
     }
+}
+
+/// How many parameters the pattern has; `{{` is a literal brace.
+fn parameters(pattern: &str) -> usize {
+    pattern.replace("{{", "").matches('{').count()
 }
 
 fn expand(

@@ -512,6 +512,22 @@ fn a_parameter_that_is_missing_empty_or_not_utf_8_is_named() {
     assert_eq!(Answer::of(whitespace).text, "No specified channels.\n");
 }
 
+/// `Handler::path` used to panic.
+#[test]
+fn a_pattern_of_over_25_parameters_answers_with_a_500_that_names_it() {
+    let pattern = |count: usize| (0..count).map(|n| format!("/{{p{n}}}")).collect::<String>();
+    let call = |pattern: &str, path: &str| {
+        let handler = EventStream::new().handler("{p0}{p24}").path(pattern);
+        Answer::of(handler.call(Request::builder().uri(path).body(()).unwrap()))
+    };
+    let (path, literal) = ("/x".repeat(25), format!("{}/{{{{", pattern(25)));
+    assert_eq!(call(&pattern(25), &path).status, 200);
+    assert_eq!(call(&literal, &format!("{path}/{{")).status, 200);
+    let long = pattern(26);
+    let why = format!("Path pattern {long:?} has more than 25 parameters.\n");
+    call(&long, &"/x".repeat(26)).refuses(500, &why);
+}
+
 #[test]
 fn a_template_or_pattern_that_does_not_parse_answers_every_request_with_a_500_that_names_it() {
     let stream = EventStream::new();
