@@ -79,12 +79,8 @@ fn range(input: &mut Input<'_>, out: &mut Vec<u8>) -> Option<(u8, bool)> {
                     ("-0", None),
                     ("00", None),
                     (".5", None),
-                    ("0,5", None),
                     ("\"1\"", None),
                 ]);
-                // A comma would begin another range, of no meaning.
-                let value = value.replace(',', "");
-                let means = if value == "05" { None } else { means };
                 out.push(input.pick(b"qQ"));
                 space(input, out);
                 out.push(b'=');
