@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::PublishError;
 use crate::event::{Event, EventId};
 use crate::hub::{Accepted, Cursor, Hub, Refused, Start, SubscribeError, Target};
-use crate::proxy::{Outcome, Proxy, ProxyTap, Reservation};
+use crate::proxy::{Outcome, Proxy, ProxyTap, SinkTurn};
 use crate::publishing::Publishing;
 use crate::serve::{BodySettings, Channels};
 
@@ -63,15 +63,16 @@ impl Core {
         Ok(self.hub.id_of(event, accepted.first))
     }
 
-    /// Publishes with the room that `reservation` holds in the proxy's queues, if there is a proxy.
-    pub(crate) fn publish_reserved(
+    /// Publishes an event of a sink, which a proxy's full queue accepts if the sink has waited for
+    /// room.
+    pub(crate) fn publish_in_turn(
         &self,
         to: Target<'_>,
         event: &Event,
-        reservation: Option<&mut Reservation>,
+        turn: Option<&mut SinkTurn>,
     ) -> Result<Accepted, Refused> {
-        let both = self.proxy.as_ref().zip(reservation);
-        let tap = both.map(|(proxy, reservation)| reservation.tap(proxy, to.name()));
+        let both = self.proxy.as_ref().zip(turn);
+        let tap = both.map(|(proxy, turn)| turn.tap(proxy, to.name()));
         self.hub.publish(to, event, self.now(), tap)
     }
 

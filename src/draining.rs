@@ -17,7 +17,7 @@ use crate::serve::{drain, Body};
 /// on `fetch`, and it is a [`tower_service::Service`] as the handler is, for any request body that
 /// is an [`http_body::Body`]. Clones are cheap.
 ///
-/// A body that nobody reads stands in the way of the stream. A browser's `fetch` does not see the
+/// An unread body blocks the stream. A browser's `fetch` does not see the
 /// answer before its body has been taken, so with more than the sockets hold, a few megabytes, it
 /// waits for ever. With less, the stream opens, but the server cannot see that the client has left,
 /// because the end of the connection lies behind the unread bytes (RFC 9112, 9.3).

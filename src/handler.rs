@@ -71,8 +71,7 @@ impl Handler {
     ///
     /// The pattern is matched against the URI as it arrives; captured values are percent-decoded
     /// afterwards. `{*rest}` captures the rest of a path. A pattern may have up to 25 parameters.
-    /// [`Params`] in the request's extensions
-    /// take precedence.
+    /// [`Params`] in the request's extensions take precedence.
     pub fn path(mut self, pattern: &str) -> Self {
         let mut router = Router::new();
         let router = if parameters(pattern) > MOST_PARAMETERS {

@@ -59,7 +59,8 @@
 //! - `evicted`: the position that the client came back with is older than the history;
 //! - `lagged`: the client read too slowly;
 //! - `unknown`: the client's id cannot be placed, for example because the server was restarted. The
-//!   stream goes on from now.
+//!   stream goes on from now;
+//! - `lost`: a GRIP proxy did not get some events, so the clients that it holds missed them.
 //!
 //! There is no task, channel or buffer per subscriber, and no framework or runtime underneath: the
 //! hub is plain `futures`, and only keep-alives sleep ([`runtime`]).
@@ -110,8 +111,9 @@
 //! through the proxy with a hold, so that the proxy keeps the client, and the same
 //! [`publish`](EventStream::publish) also sends each event to the proxy's control port. Behind a
 //! proxy, order holds within a channel. A client that comes back through the proxy gets a
-//! `stream-reset` with the reason `unknown`, because its position cannot be known here, and a loss
-//! between the proxy and a client is not noticed.
+//! `stream-reset` with the reason `unknown`, because its position cannot be known here. Clients
+//! learn of events that the proxy did not get. A loss between the proxy and a client is not
+//! noticed.
 //!
 //! # Features
 //!

@@ -139,7 +139,8 @@ impl Limits {
         self
     }
 
-    /// Sets about how many bytes may be used to remember channels that are gone; default 64 MiB.
+    /// Sets roughly how many bytes may be used to remember channels that are gone; default 64 MiB,
+    /// zero remembers next to nothing.
     ///
     /// A channel is gone once it has no subscribers and its newest event is too old. About 20 to 40
     /// bytes of it are kept: where it ended. So a client that comes back to a quiet channel learns
@@ -159,8 +160,9 @@ impl Limits {
         self
     }
 
-    /// Sets how many items may wait for each GRIP endpoint; default 10 000. An item that finds the
-    /// queue full has failed at that endpoint.
+    /// Sets how many items may wait for each GRIP endpoint; default 10 000, at least 1. An item
+    /// that finds the queue full has failed at that endpoint. Each sink that has waited for room
+    /// may exceed this by one item.
     #[cfg(feature = "grip")]
     pub fn grip_queue(mut self, items: usize) -> Self {
         self.grip_queue = items;
@@ -168,7 +170,8 @@ impl Limits {
     }
 
     /// Sets how many bytes of JSON may wait for each GRIP endpoint; default 64 MiB. An item that
-    /// finds no room has failed at that endpoint, unless the queue is empty.
+    /// finds no room has failed at that endpoint, but a larger one is accepted if the queue is
+    /// empty. At least 1.
     #[cfg(feature = "grip")]
     pub fn grip_queue_bytes(mut self, bytes: usize) -> Self {
         self.grip_queue_bytes = bytes;

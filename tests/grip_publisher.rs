@@ -1030,6 +1030,29 @@ fn a_publisher_reports_each_endpoint_that_failed_and_a_flush_waits_for_failures_
 }
 
 #[test]
+fn a_flush_does_not_wait_for_what_is_queued_behind_it() {
+    let mut posts = 0;
+    let reply = move |_: &Post| {
+        posts += 1;
+        if posts == 1 {
+            Reply::Status(200)
+        } else {
+            Reply::Hang
+        }
+    };
+    let mut origin = Origin::new(reply);
+    let mut sink = origin.sink();
+    assert!(sink.as_mut().poll_ready(&mut cx()).is_ready());
+    sink.as_mut().start_send(numbered(1)).unwrap();
+    origin.settle();
+    assert!(sink.as_mut().poll_flush(&mut cx()).is_pending());
+    let mut later = origin.stream.publish("c", numbered(2));
+    origin.settle();
+    assert_eq!(sink.as_mut().poll_flush(&mut cx()), Poll::Ready(Ok(())));
+    assert!(outcome(&mut later).is_none());
+}
+
+#[test]
 fn a_ready_made_publisher_is_used_with_the_streams_prefix() {
     let (publisher, posts, timer, mut pool) = publisher(&["a"], ok);
     let builder =

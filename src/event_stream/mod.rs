@@ -246,7 +246,7 @@ impl EventStream {
     /// Counters, for monitoring.
     ///
     /// It looks at every channel, one after the other under its lock: 100 000 channels take about
-    /// 14 ms. An endpoint that anybody may call keeps the answer for a while.
+    /// 14 ms. Cache the result if anybody can request it.
     pub fn stats(&self) -> Stats {
         Stats::of(&self.core)
     }
@@ -256,7 +256,8 @@ impl EventStream {
     ///
     /// All of that has happened when this returns. Without a proxy the future is ready immediately.
     /// Behind a GRIP proxy it resolves when the queues of all endpoints are empty, or after 10 s:
-    /// whatever is left by then has failed, and [`stats`](Self::stats) counts it.
+    /// whatever is left by then has failed, and [`stats`](Self::stats) counts it. If the publisher is
+    /// shared with other streams, that includes their items.
     pub fn close(&self) -> impl Future<Output = ()> + Send + 'static {
         self.core.close()
     }

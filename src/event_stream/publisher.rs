@@ -11,7 +11,7 @@ use crate::core::Core;
 use crate::error::PublishError;
 use crate::event::{Event, EventId};
 use crate::hub::{CachedChannel, Channel, Target};
-use crate::proxy::{Proxy, Reservation};
+use crate::proxy::{Proxy, SinkTurn};
 use crate::publishing::{give_way, Publishing};
 
 /// Publishes on one channel. Made by [`EventStream::publisher`](crate::EventStream::publisher).
@@ -56,8 +56,8 @@ impl ChannelPublisher {
 
     /// A sink into this channel, as [`EventStream::sink`](crate::EventStream::sink) makes it.
     pub fn sink(&self) -> ChannelSink {
-        let reservation = self.core.proxy().map(Proxy::reservation);
-        ChannelSink { publisher: self.clone(), give_way: None, reservation }
+        let turn = self.core.proxy().map(Proxy::sink_turn);
+        ChannelSink { publisher: self.clone(), give_way: None, turn }
     }
 }
 
@@ -81,7 +81,7 @@ impl fmt::Debug for ChannelPublisher {
 pub struct ChannelSink {
     publisher: ChannelPublisher,
     give_way: Option<Arc<Channel>>,
-    reservation: Option<Reservation>,
+    turn: Option<SinkTurn>,
 }
 
 impl Sink<Event> for ChannelSink {
@@ -94,16 +94,16 @@ impl Sink<Event> for ChannelSink {
         if let Some(channel) = self.give_way.take() {
             return give_way(&channel, cx);
         }
-        match &mut self.reservation {
-            Some(reservation) => reservation.poll_ready(cx),
+        match &mut self.turn {
+            Some(turn) => turn.poll_ready(cx),
             None => Poll::Ready(Ok(())),
         }
     }
 
     fn start_send(mut self: Pin<&mut Self>, event: Event) -> Result<(), PublishError> {
-        let Self { publisher, give_way, reservation } = &mut *self;
+        let Self { publisher, give_way, turn } = &mut *self;
         let target = publisher.target();
-        let accepted = publisher.core.publish_reserved(target, &event, reservation.as_mut())?;
+        let accepted = publisher.core.publish_in_turn(target, &event, turn.as_mut())?;
         *give_way = accepted.give_way;
         Ok(())
     }
@@ -112,8 +112,8 @@ impl Sink<Event> for ChannelSink {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), PublishError>> {
-        match &mut self.reservation {
-            Some(reservation) => reservation.poll_flush(cx),
+        match &mut self.turn {
+            Some(turn) => turn.poll_flush(cx),
             None => Poll::Ready(Ok(())),
         }
     }

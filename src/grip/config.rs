@@ -24,8 +24,9 @@ const GRIP_SIG: &str = "grip-sig";
 /// - `iss` and `key`; without `iss`, `key` is a literal token, as for [`Endpoint::bearer`];
 /// - `verify-iss` and `verify-key`.
 ///
-/// Other parameters belong to the control URI. One that is nearly ours is an error, because a key
-/// that is ignored verifies nothing: `verify_key`, `veriy-key`, `kye`, `is`, `issuer`.
+/// Other parameters belong to the control URI. A parameter that looks like a misspelling of one of
+/// these is an error, because a key that is ignored verifies nothing: `verify_key`, `veriy-key`,
+/// `kye`, `is`, `issuer`.
 ///
 /// ```
 /// use eventstream::grip::Config;

@@ -79,9 +79,9 @@ impl GripUrl {
         Ok(Self { scheme, userinfo, authority, path, query: kept.join("&"), given })
     }
 
-    pub(super) fn name(&self) -> Result<String, InvalidConfig> {
+    pub(super) fn name(&self) -> String {
         let path = if self.path.is_empty() { "/" } else { &self.path };
-        Ok(format!("{}://{}{path}", self.scheme, self.authority))
+        format!("{}://{}{path}", self.scheme, self.authority)
     }
 
     pub(super) fn publish_uri(&self) -> Result<Uri, InvalidConfig> {

@@ -25,7 +25,8 @@ impl Hub {
         }
     }
 
-    /// The reset for clients of whose events a proxy lost some, the newest with this id of ours.
+    /// The reset for the clients of a channel some of whose events a proxy did not get; `newest` is
+    /// the id of the newest of these.
     pub(crate) fn lost(&self, channel: &str, newest: Option<&str>) -> Vec<u8> {
         let id = newest.filter(|_| self.history.replay).map(|id| EventId::given(id.into()));
         let mut frame = Vec::new();

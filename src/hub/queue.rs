@@ -9,7 +9,7 @@ use std::collections::{BinaryHeap, HashMap};
 use super::channel::Channel;
 use crate::sync::Arc;
 
-/// As many entries of channels that are gone are left alone.
+/// Up to this many stale entries are tolerated.
 const FEW: usize = 64;
 
 #[derive(Debug, Default)]
@@ -40,9 +40,8 @@ impl Queue {
         self.0.peek().map(|entry| entry.at)
     }
 
-    /// Forgets the channels that are not among these, if they are the greater part. So a channel
-    /// that goes away costs the same however many there are, and never more than `FEW` entries and
-    /// two for each of these channels are kept.
+    /// Compacts the queue once entries of channels that are not among these outnumber the others, so
+    /// that removing a channel is amortized O(1).
     pub(super) fn forget_all_but(&mut self, channels: &HashMap<Arc<str>, Arc<Channel>>) {
         if self.0.len() <= FEW + 2 * channels.len() {
             return;

@@ -20,7 +20,7 @@ pub(crate) struct ProxyTap<'a>(Infallible, PhantomData<&'a Proxy>);
 
 pub(crate) struct Outcome<T>(Infallible, PhantomData<T>);
 
-pub(crate) enum Reservation {}
+pub(crate) enum SinkTurn {}
 
 /// How a request came.
 #[derive(PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Proxy {
         match *self {}
     }
 
-    pub(crate) fn reservation(&self) -> Reservation {
+    pub(crate) fn sink_turn(&self) -> SinkTurn {
         match *self {}
     }
 
@@ -102,7 +102,7 @@ impl<T> Outcome<T> {
     }
 }
 
-impl Reservation {
+impl SinkTurn {
     pub(crate) fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), PublishError>> {
         match *self {}
     }

@@ -10,9 +10,9 @@ mod outcome;
 #[cfg(feature = "grip")]
 mod present;
 #[cfg(feature = "grip")]
-mod reservation;
-#[cfg(feature = "grip")]
 mod setup;
+#[cfg(feature = "grip")]
+mod sink_turn;
 #[cfg(feature = "grip")]
 mod tap;
 
@@ -21,8 +21,8 @@ pub(crate) use {
     answer::Via,
     outcome::Outcome,
     present::Proxy,
-    reservation::Reservation,
     setup::{Setup, Source},
+    sink_turn::SinkTurn,
     tap::ProxyTap,
 };
 
@@ -30,4 +30,4 @@ pub(crate) use {
 mod absent;
 
 #[cfg(not(feature = "grip"))]
-pub(crate) use absent::{Outcome, Proxy, ProxyTap, Reservation, Setup, Via};
+pub(crate) use absent::{Outcome, Proxy, ProxyTap, Setup, SinkTurn, Via};

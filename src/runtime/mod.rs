@@ -50,6 +50,7 @@ pub trait Timer: Send + Sync + 'static {
     ///
     /// A sleep that resolves early does not bring a keep-alive or a retry forward: the task looks
     /// at [`now`](Self::now) and sleeps again. It lets other tasks run after a few such sleeps.
+    /// Only [`EventStream::close`](crate::EventStream::close) trusts it.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
 }
 

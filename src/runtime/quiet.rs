@@ -8,7 +8,10 @@ use std::task::{Context, Wake, Waker};
 
 /// Runs code that may wake a task, and stops a panic of its waker, which the hook has reported.
 pub(crate) fn quietly(wake: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(wake));
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(wake)) {
+        // To drop it may panic again.
+        std::mem::forget(panic);
+    }
 }
 
 /// Polls `future` with a waker that never panics: for what keeps the wakers of several tasks in one
@@ -26,6 +29,9 @@ struct Quiet(Waker);
 
 impl Wake for Quiet {
     fn wake(self: Arc<Self>) {
-        quietly(|| self.0.wake_by_ref());
+        quietly(move || {
+            self.0.wake_by_ref();
+            drop(self);
+        });
     }
 }

@@ -52,7 +52,7 @@ struct Live {
     wrote: bool,
 }
 
-/// What all bodies of a stream share.
+/// What a body needs from its stream: shared by all, unless the client came with a publisher's id.
 #[derive(Debug)]
 pub(crate) struct BodySettings {
     pub(crate) clock: Arc<Clock>,

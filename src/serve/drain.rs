@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use http_body::Body;
 
 use super::refusal::Refusal;
-use crate::runtime::Clock;
+use crate::runtime::{nanos, Clock};
 
 /// How many bytes of data are read. A request for a stream needs far fewer.
 const MOST: u64 = 1 << 20;
@@ -29,7 +29,7 @@ pub(crate) async fn drain<B: Body>(body: B, clock: &Clock) -> Result<(), Refusal
     let mut body = pin!(body);
     let mut left = MOST;
     // Most bodies are empty or there already, so they cost no sleep.
-    let mut sleep: Option<BoxFuture<'static, ()>> = None;
+    let mut sleep: Option<(u64, BoxFuture<'static, ()>)> = None;
     poll_fn(|cx| {
         for turn in 0.. {
             if body.is_end_stream() {
@@ -52,8 +52,19 @@ pub(crate) async fn drain<B: Body>(body: B, clock: &Clock) -> Result<(), Refusal
                 Poll::Pending => break,
             }
         }
-        ready!(sleep.get_or_insert_with(|| clock.sleep(LONGEST)).as_mut().poll(cx));
-        Poll::Ready(Err(Refusal::request_timeout()))
+        let (end, sleeps) = sleep.get_or_insert_with(|| {
+            let now = clock.now();
+            (now.saturating_add(nanos(LONGEST)), clock.sleep(LONGEST))
+        });
+        ready!(sleeps.as_mut().poll(cx));
+        let left = end.saturating_sub(clock.now());
+        if left == 0 {
+            return Poll::Ready(Err(Refusal::request_timeout()));
+        }
+        // The timer was early.
+        *sleeps = clock.sleep(Duration::from_nanos(left));
+        cx.waker().wake_by_ref();
+        Poll::Pending
     })
     .await
 }

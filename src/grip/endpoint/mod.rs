@@ -76,7 +76,7 @@ impl Endpoint {
     pub fn new(control_uri: impl AsRef<str>) -> Result<Self, InvalidConfig> {
         let url = GripUrl::parse(trim(control_uri.as_ref()))?;
         let mut endpoint = Self {
-            name: url.name()?,
+            name: url.name(),
             publish_uri: url.publish_uri()?,
             iss: None,
             key: None,
@@ -225,7 +225,7 @@ impl Endpoint {
     }
 
     /// Sets how long one POST to the control port may take. The default is 10 s. It must not be
-    /// zero.
+    /// zero. More than 30 s is of no use: by then the items have failed.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         if timeout.is_zero() {
             self.note("timeout", "must not be zero");

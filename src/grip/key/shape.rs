@@ -19,7 +19,7 @@ pub(super) use unless_secret;
 pub(super) const DER: Reason = unless_secret!("looks like a DER key: give a PEM or a JWK");
 /// These bytes cannot follow `secret:`, because they are not text.
 pub(super) const DER_BYTES: Reason =
-    "looks like a DER key: give a PEM or a JWK, which is an `oct` one for a secret";
+    "looks like a DER key: give a PEM or a JWK (an `oct` JWK for a secret)";
 pub(super) const SSH: Reason = unless_secret!("looks like an OpenSSH key: give a PEM or a JWK");
 pub(super) const ENCODED: Reason = unless_secret!(
     "looks like an encoded PEM or JWK: give its text, or its base64 after `base64:`"
@@ -28,14 +28,14 @@ pub(super) const URL: Reason =
     unless_secret!("looks like a URL: give the key itself, a secret, PEM or JWK");
 pub(super) const PATH: Reason = unless_secret!("looks like a path: give what the file contains");
 
-/// Tolerates bits at the end that encode nothing: a key that was cut off is still no secret.
+/// Tolerates bits at the end that encode nothing: a truncated key is still not a secret.
 const CUT_OFF: GeneralPurpose =
     GeneralPurpose::new(&alphabet::STANDARD, LENIENT.with_decode_allow_trailing_bits(true));
 
 /// How the names of the types of OpenSSH keys begin.
 const SSH_TYPES: [&str; 4] = ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"];
 
-/// How paths begin, but for absolute ones and those of a drive.
+/// How paths begin, except absolute ones and drive letters.
 const PATH_STARTS: [&str; 9] =
     ["./", "../", "~/", ".\\", "..\\", "~\\", "\\\\", "$HOME/", "${HOME}/"];
 

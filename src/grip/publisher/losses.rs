@@ -47,20 +47,20 @@ impl Losses {
     /// Adds a loss. Returns by how much this has grown.
     pub(super) fn add(&mut self, loss: Loss) -> usize {
         let origin = identity(&loss.origin);
-        if self.whole.contains_key(&origin) {
-            return 0;
-        }
         let size = loss.size();
         let key = (origin, loss.channel.clone());
         let Some(known) = self.by_channel.get_mut(&key) else {
+            if self.whole.contains_key(&origin) {
+                return 0;
+            }
             self.by_channel.insert(key, loss);
             return size;
         };
-        // The ids of one stream differ only in the number at their end. An unknown place is older
-        // than all others.
-        let age = |id: &Option<Arc<str>>| id.as_deref().map(|id| (id.len(), id.to_owned()));
-        if known.id.is_some() && age(&loss.id) > age(&known.id) {
-            known.id = loss.id;
+        // The ids of one stream differ only in the number at their end.
+        if let (Some(new), Some(old)) = (&loss.id, &known.id) {
+            if (new.len(), new) > (old.len(), old) {
+                known.id = loss.id;
+            }
         }
         0
     }
@@ -76,17 +76,10 @@ impl Losses {
         known
     }
 
-    /// Counts a stream as having lost events of all its channels. Returns by how much this has
-    /// shrunk.
-    pub(super) fn add_all_of(&mut self, origin: &Arc<dyn Origin>) -> usize {
-        let id = identity(origin);
-        self.whole.insert(id, origin.clone());
-        let mut gone = 0;
-        self.by_channel.retain(|key, loss| {
-            gone += if key.0 == id { loss.size() } else { 0 };
-            key.0 != id
-        });
-        gone
+    /// Counts a stream as having lost events of all its channels. Those that are noted stay, because
+    /// by the time of their resets the stream may have forgotten them.
+    pub(super) fn add_all_of(&mut self, origin: &Arc<dyn Origin>) {
+        self.whole.insert(identity(origin), origin.clone());
     }
 
     /// Takes up to `count` losses. Returns by how much this has shrunk.

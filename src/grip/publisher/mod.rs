@@ -20,7 +20,7 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use super::item_json::ItemJson;
 use super::{Config, Endpoint, Item, Transport};
 use crate::limits::Limits;
-use crate::runtime::quiet::woken_quietly;
+use crate::runtime::quiet::{quietly, woken_quietly};
 use crate::runtime::{Executor, Timer};
 pub(crate) use losses::Origin;
 pub(crate) use queue::Bounds;
@@ -39,7 +39,9 @@ pub(crate) const BATCH_BYTES: usize = 900_000;
 /// neither the others nor the caller. The items of a queue are sent in order, up to 100 in one
 /// POST. A POST that fails for a transient reason (no answer, 429, 5xx) is sent again, after a
 /// pause that grows up to 2 s, or that the endpoint asks for with `Retry-After` in seconds. A POST
-/// that is refused with 400 is taken apart, so that one bad item costs only itself. An item has
+/// that is answered with 400 or 413 is split, so that one bad item costs only itself. Any other
+/// status fails its items at once, except that a signed token is replaced once after 401 or 403. An
+/// item has
 /// failed at an endpoint if it finds the queue full, or if the endpoint has not accepted it 30 s
 /// after its publication, waiting included.
 ///
@@ -83,14 +85,14 @@ pub(crate) struct Publication {
 pub struct EndpointStats {
     /// The control URI, without anything secret.
     pub endpoint: String,
-    /// Items that wait or are being sent.
+    /// Items that wait or are being sent. Resets that are owed to clients do not count.
     pub queued: u64,
     /// Items that the endpoint accepted.
     pub accepted: u64,
     /// Items that the endpoint did not get: it refused them, the publisher gave up, or the queue
     /// was full.
     pub failed: u64,
-    /// POSTs that were sent again.
+    /// POSTs of items that were sent again, also with a new token.
     pub retried: u64,
     /// `stream-reset` items that the endpoint accepted, each of which tells the clients of one
     /// channel that items of it had failed.
@@ -238,7 +240,9 @@ impl Publisher {
     pub(crate) fn dispatch(&self, rejected: Vec<Rejected>) {
         for outlet in &self.shared.outlets {
             // If it is full, the worker will wake up anyway.
-            let _ = outlet.wake.try_send(());
+            quietly(|| {
+                let _ = outlet.wake.try_send(());
+            });
         }
         let log = rejected.first().map(|first| (first.verdict.tally.clone(), first.reason));
         let items = rejected.len();

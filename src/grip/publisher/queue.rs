@@ -20,8 +20,8 @@ const BATCH_ITEMS: usize = 100;
 /// How long an item has from its publication until the endpoint must have accepted it. A proxy's
 /// restart takes some seconds, and costs nothing.
 pub(super) const BUDGET: Duration = Duration::from_secs(30);
-/// The most memory for the names of channels whose clients must be told of a loss. Beyond it, those
-/// of all the stream's channels are told.
+/// The most memory for the names of channels that lost something. Beyond it, a reset also goes to
+/// all channels that the stream knows then.
 const LOSSES_BYTES: usize = 1 << 20;
 /// A POST's body, around its items.
 pub(super) const OPEN: &[u8] = br#"{"items":["#;
@@ -78,6 +78,10 @@ pub(super) struct Queued {
 pub(super) struct Markers(Vec<Sender<()>>);
 
 impl Markers {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Wakes the tasks that wait. False if there are none.
     pub(super) fn release(self) -> bool {
         let any = !self.0.is_empty();
@@ -188,17 +192,20 @@ impl Queue {
 
     /// Takes what clients must be told before anything else is sent.
     pub(super) fn take_losses(&self, count: usize) -> Vec<Loss> {
-        let mut state = self.state.lock();
-        let (mut losses, shrunk) = state.owed.take(count);
-        state.losses_bytes -= shrunk;
-        let whole = if losses.is_empty() { state.owed.take_whole() } else { None };
-        drop(state);
-        // The streams have locks of their own.
-        if let Some(origin) = whole {
+        loop {
+            let mut state = self.state.lock();
+            let (mut losses, shrunk) = state.owed.take(count);
+            state.losses_bytes -= shrunk;
+            let whole = if losses.is_empty() { state.owed.take_whole() } else { None };
+            drop(state);
+            let Some(origin) = whole else { return losses };
+            // The streams have locks of their own.
             let every = |channel| Loss { origin: origin.clone(), channel, id: None };
             losses.extend(origin.channels().into_iter().map(every));
+            if !losses.is_empty() {
+                return losses;
+            }
         }
-        losses
     }
 
     /// Counts losses that would have come before everything that waits now.
@@ -316,7 +323,7 @@ impl State {
         let origin = loss.origin.clone();
         self.losses_bytes += self.owed.add(loss);
         if self.losses_bytes > LOSSES_BYTES {
-            self.losses_bytes -= self.owed.add_all_of(&origin);
+            self.owed.add_all_of(&origin);
         }
     }
 

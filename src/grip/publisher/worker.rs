@@ -24,8 +24,8 @@ use crate::runtime::random::Random;
 use crate::runtime::Timer;
 use crate::trace;
 
-/// The longest pause before the first try again. It doubles with each further one, up to a bound:
-/// small while items wait, for they have little time.
+/// The upper bound of the first pause. It doubles with each failure, up to 2 s while items wait,
+/// which have only 30 s, else up to 30 s.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 const MAX_IDLE_PAUSE: Duration = Duration::from_secs(30);
@@ -150,9 +150,9 @@ impl Worker {
     fn survives(&mut self) -> bool {
         let told = !self.telling.is_empty();
         self.still_owes();
-        self.back_off(None);
-        // The log may be what panics.
+        // The log or the timer may be what panics.
         quietly(|| self.queue.fail_in_flight("sending it panicked"));
+        quietly(|| self.back_off(None));
         let settled = self.queue.tally.settled();
         told || self.panicked_at.replace(settled) != Some(settled)
     }
@@ -161,11 +161,18 @@ impl Worker {
     async fn turn(&mut self) -> bool {
         self.queue.fail_late(self.timer.now(), None);
         let (items, markers) = self.queue.next_batch(!self.owed.is_empty());
-        if items.is_empty() && !(self.owes() && self.timer.now() >= self.not_idle_before) {
-            return markers.release();
+        if items.is_empty() {
+            // A flush does not end between a loss and the word of it, as the program may end too.
+            let urgent = !markers.is_empty() || self.timer.now() >= self.not_idle_before;
+            if !(self.owes() && urgent) {
+                return markers.release();
+            }
+            self.send(Part { items, tries: 0, trouble: None }).await;
+            markers.release();
+        } else {
+            markers.release();
+            self.send(Part { items, tries: 0, trouble: None }).await;
         }
-        self.send(Part { items, tries: 0, trouble: None }).await;
-        markers.release();
         true
     }
 
@@ -243,8 +250,7 @@ impl Worker {
                 self.telling.clear();
                 part.items.drain(..).for_each(|item| item.verdict.accept());
                 (self.most_resets, self.together) = (RESETS, true);
-                let tries = part.tries;
-                trace::debug!(target: "eventstream::grip", tries, "accepted");
+                trace::debug!(target: "eventstream::grip", tries = part.tries, "accepted");
             }
             Reply::Refused => {
                 self.failures = 0;
@@ -282,8 +288,12 @@ impl Worker {
                 self.still_owes();
                 self.back_off(after);
                 let tries = part.tries;
-                let pause = self.not_before.saturating_duration_since(self.timer.now());
-                trace::debug!(target: "eventstream::grip", tries, ?pause, "{reason}, trying again");
+                trace::debug!(
+                    target: "eventstream::grip",
+                    tries,
+                    pause = ?self.not_before.saturating_duration_since(self.timer.now()),
+                    "{reason}, trying again"
+                );
                 let tries = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") };
                 let trouble = Some(format!("{reason}, after {tries}"));
                 parts.push(part);
@@ -375,7 +385,8 @@ impl Worker {
         if failed || now >= end {
             return now >= end;
         }
-        let next = self.queue.next_late().map_or(end, |late| late.min(end));
+        // What is queued meanwhile has more time than this.
+        let next = self.queue.next_late().unwrap_or(after(now, BUDGET)).min(end);
         self.timer.sleep(next.saturating_duration_since(now)).await;
         if self.timer.now() < next {
             // A timer that is early must not keep this task busy.

@@ -8,7 +8,7 @@ use std::future::{poll_fn, Future};
 use std::io;
 use std::pin::{pin, Pin};
 use std::sync::Arc;
-use std::task::{ready, Context, Poll};
+use std::task::{Context, Poll};
 
 use async_lock::Mutex;
 use async_net::TcpStream;
@@ -83,9 +83,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Fair<S> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let read = ready!(Pin::new(&mut self.socket).poll_read(cx, buffer));
-        self.reads += 1;
-        Poll::Ready(read)
+        let read = Pin::new(&mut self.socket).poll_read(cx, buffer);
+        self.reads = if read.is_ready() { self.reads + 1 } else { 0 };
+        read
     }
 }
 

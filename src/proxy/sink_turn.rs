@@ -17,7 +17,7 @@ use crate::grip::{Publisher, Report};
 
 /// A sink's turn at the queues: it waits until all of them have room before it sends. A sink that
 /// is ready holds no place, so that one which never sends stands in nobody's way.
-pub(crate) struct Reservation {
+pub(crate) struct SinkTurn {
     publisher: Publisher,
     waiting: Option<SyncFuture<()>>,
     ready: bool,
@@ -29,9 +29,9 @@ pub(crate) struct Reservation {
 }
 
 impl Proxy {
-    pub(crate) fn reservation(&self) -> Reservation {
+    pub(crate) fn sink_turn(&self) -> SinkTurn {
         let (report, reports) = unbounded();
-        Reservation {
+        SinkTurn {
             publisher: self.publisher.clone(),
             waiting: None,
             ready: false,
@@ -43,7 +43,7 @@ impl Proxy {
     }
 }
 
-impl Reservation {
+impl SinkTurn {
     /// `Ready` when every queue has had room for one more item.
     pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PublishError>> {
         // A failure waits for the next flush: reported here, it would cost local subscribers the
