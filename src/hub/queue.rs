@@ -40,8 +40,8 @@ impl Queue {
         self.0.peek().map(|entry| entry.at)
     }
 
-    /// Compacts the queue once entries of channels that are not among these outnumber the others, so
-    /// that removing a channel is amortized O(1).
+    /// Compacts the queue once entries of channels that are not among these outnumber the others,
+    /// so that removing a channel is amortized O(1).
     pub(super) fn forget_all_but(&mut self, channels: &HashMap<Arc<str>, Arc<Channel>>) {
         if self.0.len() <= FEW + 2 * channels.len() {
             return;

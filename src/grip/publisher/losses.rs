@@ -76,8 +76,8 @@ impl Losses {
         known
     }
 
-    /// Counts a stream as having lost events of all its channels. Those that are noted stay, because
-    /// by the time of their resets the stream may have forgotten them.
+    /// Counts a stream as having lost events of all its channels. Those that are noted stay,
+    /// because by the time of their resets the stream may have forgotten them.
     pub(super) fn add_all_of(&mut self, origin: &Arc<dyn Origin>) {
         self.whole.insert(identity(origin), origin.clone());
     }
