@@ -256,8 +256,8 @@ impl EventStream {
     ///
     /// All of that has happened when this returns. Without a proxy the future is ready immediately.
     /// Behind a GRIP proxy it resolves when the queues of all endpoints are empty, or after 10 s:
-    /// whatever is left by then has failed, and [`stats`](Self::stats) counts it. If the publisher is
-    /// shared with other streams, that includes their items.
+    /// whatever is left by then has failed, and [`stats`](Self::stats) counts it. If the publisher
+    /// is shared with other streams, that includes their items.
     pub fn close(&self) -> impl Future<Output = ()> + Send + 'static {
         self.core.close()
     }
