@@ -46,8 +46,9 @@ enum ChannelSource {
     Function(Arc<Lookup>),
 }
 
-/// matchit panics at more, because it has a letter for each.
-const MOST_PARAMETERS: usize = 25;
+/// matchit panics at more parameters, because it has a letter for each, and takes some literal
+/// braces for parameters.
+const MOST_BRACES: usize = 25;
 
 type Lookup = dyn Fn(&Request<()>) -> Channels + Send + Sync;
 type Pattern = Arc<Result<Router<()>, String>>;
@@ -70,12 +71,13 @@ impl Handler {
     /// them. Any other path gets 404.
     ///
     /// The pattern is matched against the URI as it arrives; captured values are percent-decoded
-    /// afterwards. `{*rest}` captures the rest of a path. A pattern may have up to 25 parameters.
-    /// [`Params`] in the request's extensions take precedence.
+    /// afterwards. `{*rest}` captures the rest of a path. A pattern may have up to 25
+    /// opening braces, so as many parameters. [`Params`] in the request's extensions take
+    /// precedence.
     pub fn path(mut self, pattern: &str) -> Self {
         let mut router = Router::new();
-        let router = if parameters(pattern) > MOST_PARAMETERS {
-            Err(format!("path pattern {pattern:?} has more than {MOST_PARAMETERS} parameters"))
+        let router = if pattern.matches('{').count() > MOST_BRACES {
+            Err(format!("path pattern {pattern:?} has more than {MOST_BRACES} opening braces"))
         } else {
             match router.insert(pattern, ()) {
                 Ok(()) => Ok(router),
@@ -130,11 +132,6 @@ impl Handler {
             },
         }
     }
-}
-
-/// How many parameters the pattern has; `{{` is a literal brace.
-fn parameters(pattern: &str) -> usize {
-    pattern.replace("{{", "").matches('{').count()
 }
 
 fn expand(
