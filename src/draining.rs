@@ -14,17 +14,17 @@ use crate::serve::{drain, Body};
 /// A [`Handler`] that reads and discards the request's body before it answers.
 ///
 /// [`Handler::draining`] makes one. It is for endpoints that get POST requests from clients built
-/// on `fetch`, and it is a [`tower_service::Service`] as the handler is, for any request body that
-/// is an [`http_body::Body`]. Clones are cheap.
+/// on `fetch`, and like the handler it is a [`tower_service::Service`]. The request's body can be
+/// any [`http_body::Body`]. Clones are cheap.
 ///
-/// An unread body blocks the stream. A browser's `fetch` does not see the
-/// answer before its body has been taken, so with more than the sockets hold, a few megabytes, it
-/// waits for ever. With less, the stream opens, but the server cannot see that the client has left,
-/// because the end of the connection lies behind the unread bytes (RFC 9112, 9.3).
+/// An unread body blocks the stream. A browser's `fetch` does not see the answer before its body
+/// has been taken, so with more than the sockets hold, a few megabytes, it waits for ever. With
+/// less, the stream opens, but the server cannot see that the client has left, because the end of
+/// the connection lies behind the unread bytes (RFC 9112, 9.3).
 ///
 /// # Limits
 ///
-/// At most 1 MiB of data is read, for at most 10 s by the stream's
+/// It reads at most 1 MiB of data, and waits at most 10 s by the stream's
 /// [`Timer`](crate::runtime::Timer). Trailers are discarded too and not counted. A body whose
 /// [`is_end_stream`](http_body::Body::is_end_stream) is true, such as that of a GET, is not read.
 ///
@@ -57,8 +57,7 @@ use crate::serve::{drain, Body};
 pub struct Draining(Handler);
 
 impl Handler {
-    /// Has the request's body read and discarded before the answer: at most 1 MiB, for at most
-    /// 10 s.
+    /// Reads and discards the request's body before it answers: at most 1 MiB, in at most 10 s.
     ///
     /// Without this, [`call`](Handler::call) leaves the body alone, which is right where the server
     /// or the framework has read it. [`Draining`] says when it is not.

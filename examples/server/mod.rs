@@ -96,7 +96,7 @@ pub(crate) async fn not_accepted(error: io::Error) {
     Delay::new(Duration::from_millis(100)).await;
 }
 
-/// hyper's HTTP/1, for any runtime. hyper limits how long a head may take only if it has a timer.
+/// HTTP/1 by hyper, under any runtime. hyper needs a timer to limit how long a head may take.
 pub(crate) fn http1() -> http1::Builder {
     let mut http1 = http1::Builder::new();
     http1.timer(AnyTimer).header_read_timeout(HEAD);

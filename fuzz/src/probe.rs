@@ -6,7 +6,7 @@ use futures::StreamExt;
 use http::Response;
 use serde_json::Value;
 
-/// An id of another stream: whoever comes with it is told so for each of its channels.
+/// An id of another stream: a client that sends it gets a reset that names each of its channels.
 pub(crate) const FOREIGN: &str = "0000000000000-0";
 
 /// All that a body has now, and whether it has ended.

@@ -132,7 +132,7 @@ fn plain(name: &str) -> String {
     name.chars().filter(|char| !"-_".contains(*char)).flat_map(char::to_lowercase).collect()
 }
 
-/// Whether a name is one of ours with a typo, or in full.
+/// Whether `name` looks like a misspelling of a known parameter.
 ///
 /// A word of three letters may have one typo. Two words together may have two, unless the first is
 /// right: then the second is judged alone, since `verify-ssl` and `verify-ip` are other parameters.
@@ -153,7 +153,7 @@ fn typos(ours: &str, name: &str) -> usize {
     if name.len() > 2 * ours.len() {
         return name.len() - ours.len();
     }
-    // The rows of the table for the last two letters of ours, and for none.
+    // Rows of the table: for the last two letters of the known name, and for none of it.
     let (mut before, mut row) = (Vec::new(), (0..=name.len()).collect::<Vec<_>>());
     for (at, our) in ours.iter().enumerate() {
         let mut next = vec![at + 1];
