@@ -75,7 +75,7 @@ const PUBLISHED: [(&str, MakeWhat); 15] = [
 /// The cases whose control ports, A and B, do not answer each POST with the status in the case or
 /// with 200.
 const DEEDS: [(&str, [Deed; 2]); 5] = [
-    ("two_endpoints_A_500_B_slow", [Deed::Answers(500), Deed::AnswersAfter(10)]),
+    ("two_endpoints_A_500_B_slow", [Deed::AnswersAfter(1, 500), Deed::AnswersAfter(10, 200)]),
     // Only B's status is recorded.
     ("two_endpoints_both_fail", [Deed::Answers(403), Deed::Answers(401)]),
     ("redirect_307", [Deed::Redirects, Deed::Answers(200)]),
@@ -232,8 +232,8 @@ enum Deed {
     Answers(u16),
     Redirects,
     Cuts,
-    /// Answers 200 once the other control port has had this number of POSTs.
-    AnswersAfter(usize),
+    /// Answers once the other control port has had this number of POSTs.
+    AnswersAfter(usize, u16),
 }
 
 /// Two control ports, `localhost:1` and `localhost:2`.
@@ -295,9 +295,9 @@ impl Ports {
                         redirect
                     }),
                     Deed::Cuts => Err(TransportError::new("cut")),
-                    Deed::AnswersAfter(posts) => {
+                    Deed::AnswersAfter(posts, status) => {
                         ports.has_had(3 - port, posts).await;
-                        answer(200)
+                        answer(status)
                     }
                 }
             }
